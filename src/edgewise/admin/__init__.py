@@ -1,0 +1,1 @@
+"""The control address: status, upstreams, drain, reload and metrics over HTTP."""

@@ -1,0 +1,1 @@
+"""Which server answers: balancing policies, health, outlier ejection, circuit breaking, slow start."""

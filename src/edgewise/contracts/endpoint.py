@@ -1,0 +1,138 @@
+"""An upstream and its endpoints: the state that balancing, health and pooling share."""
+
+from __future__ import annotations
+
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgewise.contracts.balancing import BalancingPolicy, Outlier
+    from edgewise.contracts.exchange import Exchange
+
+Address = tuple[str, int] | str
+"""`(ip or host name, port)` for TCP, a path for a Unix socket."""
+
+
+class Endpoint:
+    """One server of an upstream, as one worker sees it. Kept across reloads where its key is unchanged."""
+
+    __slots__ = (
+        "active", "address", "backup", "connections", "drained", "ejected", "ejected_until", "ejections",
+        "errors", "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "requests",
+        "slot", "slow_start_from", "successes", "waiting", "weight",
+    )  # fmt: skip
+
+    def __init__(self, key: str, address: Address, weight: int = 1, *, backup: bool = False, max_connections: int = 0) -> None:
+        self.key = key
+        """`upstream/server`, unique in the configuration; what `edgewise drain` names."""
+        self.name = key.partition("/")[2]
+        self.address = address
+        self.weight = weight
+        self.backup = backup
+        self.max_connections = max_connections
+        """Open connections at most, 0 for no limit."""
+        self.slot = -1
+        """Index of this endpoint's row in shared memory; -1 when not shared."""
+        self.idle: deque[Any] = deque()
+        """Idle keep-alive connections, most recently used at the right."""
+        self.connections = 0
+        """Open connections, idle ones included."""
+        self.waiting: deque[Exchange] = deque()
+        """Exchanges queued for a connection, oldest at the left."""
+        self.active = 0
+        """Exchanges under way."""
+        self.requests = 0
+        self.failures = 0
+        """Attempts that failed, ever."""
+        self.errors = 0
+        """Consecutive failed attempts; 0 after a success."""
+        self.successes = 0
+        """Successes in the outlier detector's present interval."""
+        self.health = True
+        """Verdict of the active checks; True while nothing is known."""
+        self.drained = False
+        """Told to take no new requests."""
+        self.ejected = False
+        """Passively ejected until `ejected_until` (monotonic seconds)."""
+        self.ejected_until = 0.0
+        self.ejections = 0
+        self.slow_start_from = 0.0
+        """Monotonic time at which the endpoint came (back) into service; 0 when slow start does not apply."""
+        self.ewma = 0.0
+        """Peak-EWMA latency in seconds, as of `ewma_at` (monotonic seconds)."""
+        self.ewma_at = 0.0
+
+    @property
+    def available(self) -> bool:
+        """May new requests be sent here?"""
+        return self.health and not self.drained and not self.ejected
+
+
+@dataclass(slots=True, frozen=True)
+class Retry:
+    """When an attempt may be repeated (counts include the first attempt)."""
+
+    attempts: int = 2
+    on_connect: bool = True
+    on_statuses: frozenset[int] = frozenset()
+    """Only for idempotent methods (RFC 9110 section 9.2.2)."""
+    body_limit: int = 65536
+    """Bytes of request content kept for a replay; a longer body is not retried once it was sent."""
+    budget_ratio: float = 0.2
+    budget_min: int = 3
+
+
+class Upstream:
+    """A named group of endpoints with one policy. The same object lives on across reloads where unchanged."""
+
+    __slots__ = (
+        "active", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle", "max_waiting",
+        "name", "on_change", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout", "response_timeout", "retries",
+        "retry", "server_name", "spec", "tls",
+    )  # fmt: skip
+
+    def __init__(self, name: str, endpoints: list[Endpoint], policy: BalancingPolicy) -> None:
+        self.name = name
+        self.endpoints = endpoints
+        self.policy = policy
+        self.pick: Callable[[Exchange], Endpoint | None] = policy.pick
+        """Chooses an endpoint for an exchange; None when no endpoint is available."""
+        self.outlier: Outlier | None = None
+        """Told of every attempt's end; None when neither ejection nor an observing policy needs it."""
+        self.breaker: Any = None
+        self.retry = Retry()
+        self.connect_timeout = 2.0
+        self.response_timeout = 60.0
+        """Seconds between two reads from the upstream while an answer is due."""
+        self.queue_timeout = 5.0
+        """Seconds an exchange may wait for a connection of an endpoint at its limit."""
+        self.max_waiting = 1024
+        self.max_idle = 64
+        """Idle connections kept an endpoint and worker."""
+        self.idle_timeout = 60.0
+        self.hedge_after = 0.0
+        """Seconds after which a GET is sent to a second endpoint; 0 for never."""
+        self.tls: ssl.SSLContext | None = None
+        self.server_name: str | None = None
+        self.proxy_protocol = 0
+        """0, 1 or 2: version of the PROXY protocol header sent on each new connection."""
+        self.active = 0
+        """Exchanges under way, for the retry budget."""
+        self.retries = 0
+        """Retries under way."""
+        self.on_change: list[Callable[[Upstream], None]] = []
+        self.spec: Any = None
+        """The configuration this was made from; equal specs keep the object at a reload."""
+        self.changed()
+
+    def changed(self) -> None:
+        """Tell the policy which endpoints may take requests now: primaries, else backups, never slower than O(n)."""
+        ready = [endpoint for endpoint in self.endpoints if endpoint.available and not endpoint.backup]
+        if not ready:
+            ready = [endpoint for endpoint in self.endpoints if endpoint.available]
+        self.policy.update(tuple(ready))
+        for callback in self.on_change:
+            callback(self)

@@ -1,0 +1,73 @@
+"""The one per-request record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgewise.contracts.endpoint import Endpoint
+    from edgewise.contracts.plan import Plan
+
+
+class Exchange:
+    """One request and its answer, from the first byte read to the log line.
+
+    Times are monotonic seconds; 0.0 where the point was not reached.
+    """
+
+    __slots__ = (
+        "attempts", "body", "client", "connected", "context", "end", "endpoint", "failure", "first_byte",
+        "plan", "picked", "request_bytes", "request_id", "response_bytes", "set_cookie", "span_id", "started", "status", "ended",
+        "tried", "upstream", "dispatched", "request", "response", "retrying", "replay", "head", "task", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:
+        self.client = client
+        """The downstream connection (`proxy.downstream.Downstream`): has `.peer_ip` (str), `.tls` (bool)."""
+        self.plan = plan
+        self.started = started
+        self.request_id = request_id
+        """32 hexadecimal digits; also the trace id where the client sent no valid traceparent."""
+        self.span_id = ""
+        self.status = 0
+        """Status sent to the client; 499 when the client left first (nginx's convention)."""
+        self.end = ""
+        """Who ended the exchange, and where: "" for a whole answer, else e.g. client-body, upstream-connect,
+        upstream-head, upstream-body, edge-timeout, edge-filter (HAProxy's termination states, spelled out)."""
+        self.failure = ""
+        """Human-readable reason of a failed exchange, for the log."""
+        self.endpoint: Endpoint | None = None
+        self.upstream: Any = None
+        """The upstream connection in use (`proxy.upstream.UpstreamConnection`)."""
+        self.attempts = 0
+        self.tried: tuple[Endpoint, ...] = ()
+        """Endpoints that earlier attempts used."""
+        self.picked = 0.0
+        """When a server was chosen the first time."""
+        self.dispatched = 0.0
+        """When a connection was at hand for the attempt that was answered."""
+        self.connected = 0.0
+        """When connecting for that attempt began and needed a new connection; 0.0 for a reused one."""
+        self.first_byte = 0.0
+        self.ended = 0.0
+        self.request_bytes = 0
+        """Bytes of request content received."""
+        self.response_bytes = 0
+        """Bytes sent to the client, heads included."""
+        self.set_cookie: bytes = b""
+        """`Set-Cookie` line a sticky policy wants added to the answer, b"" for none."""
+        self.context: dict[str, Any] | None = None
+        """Filters' own values; made on first use."""
+        self.request: Any = None
+        """`contracts.filters.Request`, made only for routes with filters."""
+        self.response: Any = None
+        self.head: bytes | None = None
+        """Upstream head rebuilt by a filter; None: the plan's own is sent."""
+        self.body: Any = None
+        """State of the request content still to be relayed; None when there is none (left)."""
+        self.replay: bytes | None = b""
+        """Request content sent so far, kept for a retry; None once it passed the limit."""
+        self.retrying = False
+        self.task: Any = None
+        self.waiting = False
+        """In an endpoint's queue."""

@@ -1,0 +1,126 @@
+"""What is decided once about a request head, a response head and a route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edgewise.http.head import RequestHead, ResponseHead
+
+if TYPE_CHECKING:
+    from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.contracts.exchange import Exchange
+
+
+class Route:
+    """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
+
+    __slots__ = (
+        "answer", "buffer_request", "body_limit", "body_timeout", "done", "forward_edits", "index", "internal", "name",
+        "request_filters", "response_edits", "response_filters", "rewrite", "response_timeout", "split", "upstream",
+        "websocket", "accel_roots", "preserve_host", "response_memos", "spec", "filter_timeout", "static_root", "queue_timeout",
+    )  # fmt: skip
+
+    def __init__(self, name: str, index: int) -> None:
+        self.name = name
+        """Shown in metrics, logs and `explain`: the configured name, else host and path pattern."""
+        self.index = index
+        """Row of this route in shared counters."""
+        self.upstream: Upstream | None = None
+        self.split: Callable[[Exchange], Upstream] | None = None
+        """Weighted choice between upstreams (canary); None where there is one upstream."""
+        self.answer: Callable[[RequestHead], bytes | None] | None = None
+        """Redirects and fixed responses: head -> whole prepared HTTP/1.1 response without Connection field; else None."""
+        self.rewrite: Callable[[RequestHead], bytes] | None = None
+        """Head -> target to forward; None: the target as matched."""
+        self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
+        """(set | add | remove, lower-case name, value) on the request head."""
+        self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
+        self.request_filters: tuple[Any, ...] = ()
+        self.response_filters: tuple[Any, ...] = ()
+        self.filter_timeout = 5.0
+        self.done: tuple[Callable[[Exchange], None], ...] = ()
+        """Observers, run once an exchange ended."""
+        self.body_limit = 0
+        """Bytes of request content at most; 0 for no limit."""
+        self.body_timeout = 60.0
+        """Seconds without a byte of request content after which 408 is sent."""
+        self.response_timeout = 0.0
+        """Seconds; 0: the upstream's."""
+        self.queue_timeout = 0.0
+        self.buffer_request = False
+        """Read the whole request content (bounded by body_limit) before a server is chosen."""
+        self.preserve_host = True
+        self.websocket = True
+        self.internal = False
+        """Reached only by X-Accel-Redirect."""
+        self.accel_roots: tuple[tuple[bytes, str], ...] = ()
+        """(URI prefix, directory) pairs for X-Accel-Redirect and X-Sendfile."""
+        self.static_root: str | None = None
+        self.response_memos: dict[Any, Any] = {}
+        self.spec: Any = None
+
+
+class Plan:
+    """All that follows from a request head alone: a pure function of (listener, peer trusted?, head, generation).
+
+    Never holds the peer's address, time, authentication results or anything that outlives a credential.
+    """
+
+    __slots__ = (
+        "answer", "body", "close", "expect", "forwarded_for", "head", "idempotent", "is_head", "keep", "log", "minor", "pick",
+        "responses", "request", "route", "simple", "trace", "upgrade", "upstream", "tracestate",
+    )  # fmt: skip
+
+    def __init__(self, route: Route, request: RequestHead) -> None:
+        self.route = route
+        self.request = request
+        self.upstream: Upstream | None = route.upstream
+        self.pick: Callable[[Exchange], Endpoint | None] | None = None
+        self.head = b""
+        """Upstream request head up to, not including, the fields that differ by request and connection."""
+        self.body = request.body
+        self.is_head = request.method == b"HEAD"
+        self.minor = request.minor
+        self.close = not request.keep_alive
+        self.upgrade = request.upgrade
+        self.expect = request.expect_continue
+        self.idempotent = False
+        self.answer: bytes | None = None
+        self.forwarded_for: bytes | None = None
+        """Chain of a trusted peer's X-Forwarded-For to append to; None: overwrite."""
+        self.trace: tuple[str, str] | None = None
+        """(trace id, flags) of a valid traceparent (W3C Trace Context section 3.2); None: start one."""
+        self.tracestate = b""
+        self.responses: Any = None
+        """Memo response head bytes -> ResponsePlan for this route and kind of request."""
+        self.simple = False
+        """No content, no filters, no queueing, no upgrade: the straight line applies."""
+        self.keep = True
+        self.log: bytes | None = None
+        """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
+
+
+class ResponsePlan:
+    """All that follows from a response head alone, for one route and kind of request."""
+
+    __slots__ = ("accel", "body", "close", "gateway_error", "head", "keep_alive", "response", "status", "sendable", "chunk")
+
+    def __init__(self, response: ResponseHead) -> None:
+        self.response = response
+        self.status = response.status
+        self.head = b""
+        """Downstream head, complete with its final CRLF."""
+        self.body = response.body
+        """How the upstream frames the content (`http.head`), already NO_BODY for HEAD, 204 and 304."""
+        self.chunk = False
+        """Content goes to the client chunked."""
+        self.close = False
+        """The client's connection ends after this answer."""
+        self.keep_alive = response.keep_alive
+        """The upstream connection may be reused."""
+        self.gateway_error = response.status in (502, 503, 504)
+        self.accel: bytes | None = None
+        """Target of X-Accel-Redirect, or path of X-Sendfile where honoured."""
+        self.sendable = True
+        """No filter, 1xx, accel or retry needs a look: head and content may go out at once."""

@@ -1,0 +1,1 @@
+"""HTTP's own values: heads, fields, targets, dates. Immutable, standard library only."""

@@ -1,0 +1,1 @@
+"""The composition root: supervisor, workers, control process, listeners, signals, reload."""
