@@ -1,0 +1,38 @@
+# make run    quickstart: two example apps behind edgewise
+# make test   every test
+# make lint   ruff, mypy --strict, import layers
+# make check  lint and the fast tests, under a minute: before each commit
+# make bench  edgewise against the peers found on this machine (bench/bench.mk)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.edgewise-installed
+
+.PHONY: run test lint check clean
+
+run: $(STAMP)
+	$(BIN)/python examples/quickstart/run.py
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/python -m pytest -q -m "not slow" tests/unit tests/architecture
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "building $(VENV) with $(PYTHON) (a minute or so) ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) tools/make_venv.py $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,apps]'
+	@touch $@
+
+-include bench/bench.mk
