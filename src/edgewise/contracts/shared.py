@@ -228,6 +228,11 @@ class SlotMap:
     def __getitem__(self, key: str) -> int:
         return self.slots[key]
 
+    @property
+    def present(self) -> dict[str, int]:
+        """Key to slot of this generation's keys, those that left not among them."""
+        return {key: slot for key, slot in self.slots.items() if key not in self.absent}
+
     def as_dict(self) -> dict[str, object]:
         """Return plain values, fit for JSON; `from_dict` takes them back."""
         return {

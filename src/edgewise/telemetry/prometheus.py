@@ -1,0 +1,155 @@
+"""The shared counters as Prometheus text (exposition format 0.0.4).
+
+Names follow OpenTelemetry where it has one (`http.server.request.duration` -> `http_server_request_duration_seconds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+
+from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointFlags
+from edgewise.telemetry.layout import (
+    BUCKETS,
+    CLASSES,
+    FAILURES,
+    HISTOGRAM,
+    REQUEST_BYTES,
+    REQUESTS,
+    RESPONSE_BYTES,
+    RETRIES,
+    ROUTE,
+    SCHEME,
+    SCHEMES,
+    SUM,
+    MetricsMemory,
+    WorkerSample,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
+_ROUTE_COUNTERS = (
+    ("edgewise_request_body_bytes_total", "Bytes of request content received.", REQUEST_BYTES),
+    ("edgewise_response_bytes_total", "Bytes sent to clients, heads included.", RESPONSE_BYTES),
+    ("edgewise_retries_total", "Attempts beyond an exchange's first.", RETRIES),
+    ("edgewise_incomplete_exchanges_total", "Exchanges that ended without a whole answer.", FAILURES),
+)
+_ENDPOINT_FIELDS = (
+    ("edgewise_upstream_active_requests", "gauge", "Exchanges under way at the server.", "active"),
+    ("edgewise_upstream_connections", "gauge", "Open connections to the server, idle ones included.", "connections"),
+    ("edgewise_upstream_waiting_requests", "gauge", "Exchanges queued for a connection.", "waiting"),
+    ("edgewise_upstream_ejected_workers", "gauge", "Workers that ejected the server for its failures.", "ejected"),
+    ("edgewise_upstream_attempts_total", "counter", "Attempts sent to the server.", "requests"),
+    ("edgewise_upstream_failures_total", "counter", "Attempts that failed.", "failures"),
+    ("edgewise_upstream_ejections_total", "counter", "Times a worker ejected the server.", "ejections"),
+)
+_WORKER_FIELDS = (
+    ("edgewise_connections", "gauge", "Open client connections.", "connections"),
+    ("http_server_active_requests", "gauge", "Exchanges under way.", "active"),
+    ("edgewise_memo_bytes", "gauge", "Bytes kept by the memo of plans.", "memo_bytes"),
+    ("edgewise_connections_accepted_total", "counter", "Client connections accepted.", "accepted"),
+    ("edgewise_memo_hits_total", "counter", "Request heads found in the memo of plans.", "memo_hits"),
+    ("edgewise_memo_misses_total", "counter", "Request heads that had to be parsed.", "memo_misses"),
+    ("edgewise_access_log_dropped_lines_total", "counter", "Access-log lines that could not be written.", "log_drops"),
+)
+
+
+def render(
+    memory: MetricsMemory,
+    routes: Mapping[str, int],
+    endpoints: Mapping[str, int],
+    flags: EndpointFlags,
+    *,
+    version: str = "",
+    generation: int = 0,
+) -> str:
+    """Return every metric, summed over workers where `worker` is no label.
+
+    `routes` maps a route's name to its slot, `endpoints` maps `upstream/server` to its slot (`SlotMap.present`).
+    """
+    lines = [
+        *_family("edgewise_build_info", "gauge", "Always 1.", [(_labels(version=version), 1)]),
+        *_family("edgewise_config_generation", "gauge", "Configurations loaded so far.", [("", generation)]),
+        *_route_lines(memory, routes),
+        *_endpoint_lines(memory, endpoints, flags),
+        *_worker_lines(memory),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _route_lines(memory: MetricsMemory, routes: Mapping[str, int]) -> Iterator[str]:
+    cells = {name: memory.routes.sums(slot * ROUTE, (slot + 1) * ROUTE) for name, slot in routes.items()}
+    name = "http_server_request_duration_seconds"
+    yield from _header(name, "histogram", "Time from a request's first byte to its end.")
+    for route, slot in routes.items():
+        for start, labels in _histograms(route):
+            counts = list(accumulate(cells[route][start : start + SUM]))
+            if counts[-1]:
+                yield from _histogram(name, labels, counts, memory.routes.float_sum(slot * ROUTE + start + SUM))
+    for name, text, cell in _ROUTE_COUNTERS:
+        yield from _family(
+            name, "counter", text, [(_labels(http_route=route), row[cell]) for route, row in cells.items()]
+        )
+
+
+def _histograms(route: str) -> Iterator[tuple[int, str]]:
+    for scheme_index, scheme in enumerate(SCHEMES):
+        for class_index, status in enumerate(CLASSES):
+            labels = _labels(http_route=route, http_response_status_code=status, url_scheme=scheme)
+            yield scheme_index * SCHEME + class_index * HISTOGRAM, labels
+
+
+def _histogram(name: str, labels: str, counts: list[int], total: float) -> Iterator[str]:
+    inner = labels[1:-1]
+    for bound, count in zip(_BOUNDS, counts, strict=True):
+        yield f'{name}_bucket{{{inner},le="{bound}"}} {count}'
+    yield f"{name}_sum{labels} {total!r}"
+    yield f"{name}_count{labels} {counts[-1]}"
+
+
+def _endpoint_lines(memory: MetricsMemory, endpoints: Mapping[str, int], flags: EndpointFlags) -> Iterator[str]:
+    labels = {key: _endpoint_labels(key) for key in endpoints}
+    states = {key: memory.endpoints.read(slot) for key, slot in endpoints.items()}
+    for name, kind, text, field in _ENDPOINT_FIELDS:
+        yield from _family(name, kind, text, [(labels[key], getattr(state, field)) for key, state in states.items()])
+    for name, text, flag in (
+        ("edgewise_upstream_unhealthy", "1 where active checks found the server unhealthy.", UNHEALTHY),
+        ("edgewise_upstream_drained", "1 where the server takes no new requests.", DRAINED),
+    ):
+        yield from _family(
+            name, "gauge", text, [(labels[key], int(bool(flags.get(slot) & flag))) for key, slot in endpoints.items()]
+        )
+
+
+def _worker_lines(memory: MetricsMemory) -> Iterator[str]:
+    rows = [memory.workers.row(worker).tolist() for worker in range(memory.workers.workers)]
+    for name, kind, text, field in _WORKER_FIELDS:
+        cell = WorkerSample._fields.index(field)
+        yield from _family(name, kind, text, [("", sum(row[cell] for row in rows))])
+    by_worker = [(_labels(worker=str(worker)), row[REQUESTS]) for worker, row in enumerate(rows)]
+    yield from _family("edgewise_worker_requests_total", "counter", "Exchanges a worker finished.", by_worker)
+
+
+def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, int]]) -> Iterator[str]:
+    yield from _header(name, kind, text)
+    for labels, value in samples:
+        yield f"{name}{labels} {value}"
+
+
+def _header(name: str, kind: str, text: str) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _endpoint_labels(key: str) -> str:
+    upstream, _, server = key.partition("/")
+    return _labels(upstream=upstream, server=server)
+
+
+def _labels(**labels: str) -> str:
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
