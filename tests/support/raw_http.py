@@ -1,4 +1,4 @@
-"""A client that sends exactly the bytes it is given and reads answers with no more interpretation than framing needs."""
+"""A client that sends exactly the bytes it is given and interprets answers no more than framing needs."""
 
 from __future__ import annotations
 
