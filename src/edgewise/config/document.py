@@ -1,0 +1,58 @@
+"""A configuration as it was written: plain values, and for each path the place it came from."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+from edgewise.config.lines import key_lines
+from edgewise.config.problems import ConfigError, Mistake, Path, Problem, dotted
+
+_POSITION = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)\Z")
+
+
+class Document:
+    """Nested tables and lists, and where each stands."""
+
+    def __init__(self, file: str) -> None:
+        self.data: dict[str, Any] = {}
+        self._places: dict[Path, tuple[str, int]] = {(): (file, 0)}
+
+    def mark(self, path: Path, file: str, line: int) -> None:
+        """Note where the value at `path`, and all within it, was written."""
+        for inner in [known for known in self._places if known[: len(path)] == path]:
+            del self._places[inner]
+        self._places[path] = (file, line)
+
+    def mark_lines(self, lines: dict[Path, int], file: str) -> None:
+        """Note the lines of every path of a file."""
+        self._places.update((path, (file, line)) for path, line in lines.items())
+
+    def problem(self, mistake: Mistake) -> Problem:
+        """Return a mistake with its place: that of its key, else of the nearest table around it."""
+        path = mistake.path
+        while path not in self._places:
+            path = path[:-1]
+        file, line = self._places[path]
+        return Problem(file, line, dotted(mistake.path), mistake.message, mistake.expected, mistake.nearest)
+
+
+def read_toml(text: str, file: str) -> Document:
+    """Return the document that a TOML text holds. Raises ConfigError where the text is not TOML."""
+    document = Document(file)
+    try:
+        document.data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([_syntax_problem(str(error), text, file)]) from None
+    document.mark_lines(key_lines(text), file)
+    return document
+
+
+def _syntax_problem(message: str, text: str, file: str) -> Problem:
+    position = _POSITION.search(message)
+    line = text.rstrip("\n").count("\n") + 1
+    if position:
+        message = message[: position.start()]
+        line = int(position[1] or line)
+    return Problem(file, line, "", f"not valid TOML: {message[:1].lower()}{message[1:]}")

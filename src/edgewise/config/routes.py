@@ -1,0 +1,136 @@
+"""The tables of a route: which requests it takes and what becomes of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgewise.config.types import (
+    Count,
+    Fields,
+    FieldName,
+    FieldValue,
+    FileName,
+    HostPatterns,
+    Methods,
+    Model,
+    Name,
+    PathPatterns,
+    PathPrefix,
+    PositiveDuration,
+    Size,
+    Template,
+    Token,
+)
+
+
+class Redirect(Model):
+    """Answer with a redirect."""
+
+    to: Template
+    """Target, a template with the parameters of the path and {scheme}, {host}, {path}, {query}."""
+    status: Literal[301, 302, 303, 307, 308] = 308
+    """Status of the answer."""
+
+
+class Respond(Model):
+    """Answer with fixed content."""
+
+    status: Annotated[int, Field(ge=200, le=599)] = 200
+    """Status of the answer."""
+    body: str = ""
+    """Content, sent as UTF-8."""
+    content_type: FieldValue = "text/plain; charset=utf-8"
+    """Content-Type field."""
+    headers: Fields = {}
+    """Further fields."""
+
+
+class HeaderEdits(Model):
+    """Changes to header fields, in the order remove, set, add."""
+
+    set: Fields = {}
+    """Fields put in place of those of the same name."""
+    add: Fields = {}
+    """Fields added."""
+    remove: list[FieldName] = []
+    """Names of fields removed."""
+
+
+class RouteTimeouts(Model):
+    """Time limits of a route."""
+
+    response: PositiveDuration | None = None
+    """Without a byte of the answer; by default the upstream's."""
+    body: PositiveDuration = 60.0
+    """Without a byte of the request's content."""
+
+
+class Route(Model):
+    """Requests that match go where the route says; of several that match, the most specific wins, not the first.
+
+    Exactly one of upstream, split, redirect and respond says what becomes of a request.
+    """
+
+    name: Name | None = None
+    """Shown in metrics, logs and `edgewise explain`; by default host and path."""
+    host: HostPatterns | None = None
+    """Host names, "*.example.com" for any name below; by default every host."""
+    path: PathPatterns = "/*"
+    """Paths: exact "/a", prefix "/a/*", parameters "/users/{id}/posts", "{rest*}" last."""
+    method: Methods | None = None
+    """Methods; by default all."""
+    headers: dict[Token, FieldValue] = {}
+    """Fields the request must have; "*": any value."""
+    query: dict[str, str] = {}
+    """Query parameters the request must have; "*": any value."""
+    upstream: str | None = None
+    """Name of the upstream that answers."""
+    split: dict[str, Count] = {}
+    """Names of upstreams and their weights (canary)."""
+    redirect: Redirect | None = None
+    """Answer with a redirect."""
+    respond: Respond | None = None
+    """Answer with fixed content."""
+    strip_prefix: PathPrefix | None = None
+    """Prefix taken off the path before it is sent on."""
+    rewrite: Template | None = None
+    """Path sent on in place of the request's, a template with {param} names."""
+    request_headers: HeaderEdits = HeaderEdits()
+    """Changes to the request's fields."""
+    response_headers: HeaderEdits = HeaderEdits()
+    """Changes to the answer's fields."""
+    timeouts: RouteTimeouts = RouteTimeouts()
+    """Time limits."""
+    body_limit: Size = 100_000_000
+    """Request content at most; 0: no limit."""
+    buffer_request: bool = False
+    """Read the whole request before a server is chosen."""
+    preserve_host: bool = True
+    """Send the client's Host field on; otherwise the server's address."""
+    websocket: bool = True
+    """Let WebSocket upgrades through."""
+    internal: bool = False
+    """Reached only through X-Accel-Redirect."""
+    accel: dict[PathPrefix, FileName] = {}
+    """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
+    filters: list[Annotated[str, Field(min_length=1)]] = []
+    """Filters in order: import paths "package.module:attribute" or names of installed filters."""
+    filter_timeout: PositiveDuration = 5.0
+    """Time each filter may take."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """Host patterns as a list; empty for every host."""
+        return [self.host] if isinstance(self.host, str) else list(self.host or [])
+
+    @property
+    def paths(self) -> list[str]:
+        """Path patterns as a list."""
+        return [self.path] if isinstance(self.path, str) else list(self.path)
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods as a list; empty for all."""
+        return [self.method] if isinstance(self.method, str) else list(self.method or [])

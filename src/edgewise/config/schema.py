@@ -1,0 +1,165 @@
+"""The whole configuration as one model: each key, its type, its default and what it means."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts
+from edgewise.config.types import (
+    Count,
+    Duration,
+    FileName,
+    HostName,
+    ListenAddress,
+    LogPath,
+    Model,
+    Name,
+    Network,
+    PositiveCount,
+    PositiveDuration,
+    Size,
+)
+from edgewise.config.upstreams import (
+    Breaker,
+    Eject,
+    Health,
+    Hedge,
+    Retry,
+    Sticky,
+    Upstream,
+    UpstreamServer,
+    UpstreamTimeouts,
+    UpstreamTls,
+)
+
+__all__ = [
+    "AccessLog", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "HeaderEdits", "Health", "Hedge", "Model",
+    "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sticky", "TcpRoute", "Tls", "TlsHost",
+    "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
+]  # fmt: skip
+
+ClientAuth = Literal["none", "optional", "required"]
+
+
+def _off_is_none(value: Any) -> Any:
+    return None if value == "off" else value
+
+
+class Server(Model):
+    """Listeners, workers and the limits of every connection."""
+
+    listen: list[ListenAddress] = ["127.0.0.1:8080"]
+    """Addresses for plain HTTP: "host:port", "[IPv6]:port", ":port" on every IPv4 address, "unix:/path"."""
+    tls_listen: list[ListenAddress] = []
+    """Addresses for HTTPS."""
+    workers: PositiveCount = Field(default_factory=lambda: os.cpu_count() or 1)
+    """Worker processes; by default one a core."""
+    admin: Annotated[ListenAddress | None, BeforeValidator(_off_is_none)] = "127.0.0.1:9900"
+    """Address of the admin API, /metrics and /healthz; "off" for none."""
+    trusted_proxies: list[Network] = []
+    """Addresses and networks of proxies in front, whose X-Forwarded-* fields are believed."""
+    accept_proxy_protocol: bool = False
+    """Expect a PROXY protocol header on each connection."""
+    drain_timeout: Duration = 30.0
+    """Time that requests under way may take to end at shutdown."""
+    head_bytes: Annotated[Size, Field(ge=1024, le=1_048_576)] = 16384
+    """Size of a request or response head at most."""
+    head_fields: Annotated[int, Field(ge=10, le=10_000)] = 100
+    """Header fields of a message at most."""
+    header_timeout: PositiveDuration = 10.0
+    """Time within which a request head must be complete."""
+    keepalive_timeout: PositiveDuration = 75.0
+    """Time an idle client connection is kept."""
+    send_timeout: PositiveDuration = 60.0
+    """Time without progress after which sending to a client is given up."""
+    min_rate: Count = 240
+    """Bytes a second at least at which clients must send and read; 0: no such limit."""
+    max_connections: PositiveCount = 16384
+    """Client connections of each worker at most."""
+    memo_bytes: Size = 16_777_216
+    """Memory of each worker for remembered heads."""
+    memo_entries: Count = 4096
+    """Remembered heads of each worker at most."""
+
+
+class AccessLog(Model):
+    """Log of finished requests."""
+
+    path: LogPath = "off"
+    """File, "stdout" or "off"."""
+    format: Literal["json", "combined"] = "json"
+    """Format of the lines."""
+
+
+class Certificate(Model):
+    """A certificate and its key."""
+
+    cert: FileName
+    """File of the certificate chain (PEM)."""
+    key: FileName
+    """File of the key (PEM)."""
+    hosts: list[HostName] = []
+    """Host names to use it for; by default those in the certificate."""
+
+
+class TlsHost(Model):
+    """Client certificates of one host name, in place of what [tls] says."""
+
+    client_auth: ClientAuth = "none"
+    """Whether clients are asked for a certificate."""
+    client_ca: FileName | None = None
+    """File of the authorities whose client certificates are accepted; by default that of [tls]."""
+
+
+class Tls(Model):
+    """Certificates and TLS settings of tls_listen."""
+
+    certificates: list[Certificate] = []
+    """Certificates, chosen by the name the client asks for; the first is the default."""
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """Oldest TLS version accepted."""
+    client_auth: ClientAuth = "none"
+    """Whether clients are asked for a certificate (mTLS)."""
+    client_ca: FileName | None = None
+    """File of the authorities whose client certificates are accepted."""
+    hosts: dict[HostName, TlsHost] = {}
+    """Client certificates by host name."""
+
+
+class TcpRoute(Model):
+    """A layer 4 route: bytes of a listener go to an upstream unread."""
+
+    listen: ListenAddress
+    """Address to listen on."""
+    upstream: str | None = None
+    """Name of the upstream; with sni, that of connections whose name is not listed."""
+    sni: dict[HostName, str] = {}
+    """Names of upstreams by the host name in the TLS ClientHello (passthrough)."""
+    accept_proxy_protocol: bool = False
+    """Expect a PROXY protocol header on each connection."""
+
+
+class Config(Model):
+    """Everything edgewise is told. Without routes, exactly one upstream answers every request."""
+
+    server: Server = Field(default_factory=Server)
+    """Listeners, workers, limits."""
+    access_log: AccessLog = AccessLog()
+    """Log of finished requests."""
+    tls: Tls = Tls()
+    """Certificates and TLS settings."""
+    upstreams: dict[Name, Upstream] = {}
+    """Groups of servers, by name."""
+    routes: list[Route] = []
+    """Routes; their order does not matter."""
+    tcp: list[TcpRoute] = []
+    """Layer 4 routes."""
+
+    @model_validator(mode="after")
+    def _default_route(self) -> Self:
+        if len(self.upstreams) == 1 and not self.routes and not self.tcp:
+            object.__setattr__(self, "routes", [Route(upstream=next(iter(self.upstreams)))])
+        return self

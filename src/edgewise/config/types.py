@@ -1,0 +1,108 @@
+"""The types of configuration values: what the schema's fields accept and become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from edgewise.config.addresses import check_listen, check_server
+from edgewise.config.patterns import check_host, check_path, check_prefix, check_template
+from edgewise.config.values import (
+    check_field_name,
+    check_field_value,
+    check_hash_key,
+    check_import_path,
+    check_method,
+    check_name,
+    check_retry_condition,
+    check_srv,
+    check_status_range,
+    check_token,
+    parse_duration,
+    parse_network,
+    parse_size,
+)
+
+
+class Model(BaseModel):
+    """Base of every table: unknown keys are errors, values are never converted silently, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _file_name(text: str, info: ValidationInfo) -> str:
+    """Return a relative file name joined to the directory of the configuration file."""
+    directory = (info.context or {}).get("directory")
+    return str(Path(directory) / text) if directory else text
+
+
+def _log_path(text: str, info: ValidationInfo) -> str:
+    return text if text in ("off", "stdout") else _file_name(text, info)
+
+
+def _kind(value: Any) -> str:
+    """Tell the kinds of value apart that one field accepts, so that mistakes are reported for the kind meant."""
+    return "<list>" if isinstance(value, list | tuple) else "<one>"
+
+
+_DURATION_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$"}, {"type": "number", "minimum": 0}]}
+)
+_SIZE_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": "^[0-9]+(B|KB|KiB|MB|MiB|GB|GiB)$"}, {"type": "integer", "minimum": 0}]}
+)
+
+Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
+"""Seconds, 0 allowed."""
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+Size = Annotated[int, BeforeValidator(parse_size), _SIZE_SCHEMA]
+"""Bytes, 0 allowed."""
+Count = Annotated[int, Field(ge=0)]
+PositiveCount = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+FileName = Annotated[str, Field(min_length=1), AfterValidator(_file_name)]
+LogPath = Annotated[str, Field(min_length=1), AfterValidator(_log_path)]
+ListenAddress = Annotated[str, AfterValidator(check_listen)]
+ServerAddress = Annotated[str, AfterValidator(check_server)]
+Network = Annotated[str, AfterValidator(parse_network)]
+Name = Annotated[str, AfterValidator(check_name)]
+Token = Annotated[str, AfterValidator(check_token)]
+FieldName = Annotated[str, AfterValidator(check_field_name)]
+FieldValue = Annotated[str, AfterValidator(check_field_value)]
+Method = Annotated[str, AfterValidator(check_method)]
+HashKey = Annotated[str, AfterValidator(check_hash_key)]
+ImportPath = Annotated[str, AfterValidator(check_import_path)]
+SrvName = Annotated[str, AfterValidator(check_srv)]
+HostName = Annotated[str, AfterValidator(check_host)]
+PathPattern = Annotated[str, AfterValidator(check_path)]
+PathPrefix = Annotated[str, AfterValidator(check_prefix)]
+Template = Annotated[str, AfterValidator(check_template)]
+Fields = dict[FieldName, FieldValue]
+
+_INTEGER_OR_TEXT = WithJsonSchema({"type": ["integer", "string"]})
+StatusRange = Annotated[int | str, BeforeValidator(check_status_range), _INTEGER_OR_TEXT]
+RetryCondition = Annotated[int | str, BeforeValidator(check_retry_condition), _INTEGER_OR_TEXT]
+
+HostPatterns = Annotated[
+    Annotated[HostName, Tag("<one>")] | Annotated[list[HostName], Field(min_length=1), Tag("<list>")], Discriminator(_kind)
+]
+PathPatterns = Annotated[
+    Annotated[PathPattern, Tag("<one>")] | Annotated[list[PathPattern], Field(min_length=1), Tag("<list>")],
+    Discriminator(_kind),
+]
+Methods = Annotated[
+    Annotated[Method, Tag("<one>")] | Annotated[list[Method], Field(min_length=1), Tag("<list>")], Discriminator(_kind)
+]
