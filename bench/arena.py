@@ -1,0 +1,126 @@
+"""Where a race takes place: a directory in memory, certificate, origins on the load core, proxies on the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.peers import TEMPLATES, Peer, Running, render, start
+from bench.ports import answering, free_port, listening
+from bench.processes import Tree, cores, stopping, wait_until
+
+ROOT = Path(__file__).parent.parent
+BODY = '{"items": [' + ", ".join(f'{{"id": {n}, "name": "item {n}"}}' for n in range(8)) + '], "next": null}'
+OPENSSL = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
+    "-keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
+)
+BIG_SIZE = 8 * 1024 * 1024
+
+
+@dataclass
+class Arena:
+    """Directory, ports and processes of one run."""
+
+    directory: Path
+    trees: list[Tree]
+    proxy_core: int
+    load_core: int
+    web_port: int = field(default_factory=free_port)
+    echo_port: int = field(default_factory=free_port)
+    started: int = 0
+
+    def values(self) -> dict[str, object]:
+        """What the templates may name."""
+        return {
+            "dir": self.directory,
+            "web_port": self.web_port,
+            "echo_port": self.echo_port,
+            "cert": self.directory / "cert.pem",
+            "key": self.directory / "key.pem",
+            "pem": self.directory / "both.pem",
+            "body": BODY,
+            "user": "user root root;" if os.getuid() == 0 else "",
+        }
+
+    def start_origins(self) -> None:
+        """The web origin (nginx: a fixed body, 8 MiB from memory) and the echo origin (Python)."""
+        nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        if nginx is None:
+            raise FileNotFoundError("nginx is the origin and the yardstick: run `make bench-install`")
+        (self.directory / "big.bin").write_bytes(os.urandom(BIG_SIZE))
+        configuration = self.directory / "origin.conf"
+        configuration.write_text(render(TEMPLATES / "origin.conf", self.values()))
+        web = self.helper([nginx, "-e", "stderr", "-c", str(configuration)], "origin")
+        echo = self.helper([sys.executable, "-m", "bench.echo", str(self.echo_port)], "echo")
+        wait_until(lambda: listening(self.web_port), 10, "the web origin", web)
+        wait_until(lambda: listening(self.echo_port), 10, "the echo origin", echo)
+
+    def helper(self, command: list[str], name: str) -> Tree:
+        """Starts a process beside the load."""
+        output = self.directory / f"{name}.log"
+        tree = Tree(command, core=self.load_core, cwd=ROOT, output=output, name=name)
+        self.trees.append(tree)
+        return tree
+
+    def proxy(self, peer: Peer) -> Running:
+        """Starts a proxy on its core and waits until both of its ports accept."""
+        self.started += 1
+        directory = self.directory / f"{self.started}-{peer.name.replace(' ', '-')}"
+        ports = {"http_port": free_port(), "https_port": free_port(), "admin_port": free_port()}
+        running = start(peer, directory, {**self.values(), **ports}, self.proxy_core)
+        self.trees.append(running.tree)
+        wait_until(lambda: answering(running.http_port), 20, f"{peer.name} to answer", running.tree)
+        wait_until(lambda: listening(running.https_port), 20, f"{peer.name} to listen for TLS", running.tree)
+        return running
+
+    def stop(self, running: Running) -> None:
+        """Ends one proxy before the run does."""
+        running.tree.stop()
+        self.trees.remove(running.tree)
+
+
+@contextlib.contextmanager
+def open_arena() -> Iterator[Arena]:
+    """An arena with its origins running; everything is ended and removed on leaving."""
+    raise_file_limit()
+    proxy_core, load_core = cores()
+    os.sched_setaffinity(0, {load_core})
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="edgewise-bench-", dir=place) as name, stopping([]) as trees:
+        arena = Arena(Path(name), trees, proxy_core, load_core)
+        write_certificate(arena.directory)
+        arena.start_origins()
+        yield arena
+
+
+def write_certificate(directory: Path) -> None:
+    """A self-signed P-256 certificate for localhost and shop.example.com."""
+    subprocess.run(
+        [*OPENSSL.split(), "-addext", "subjectAltName=DNS:localhost,DNS:shop.example.com,IP:127.0.0.1"],
+        cwd=directory,
+        check=True,
+        capture_output=True,
+    )
+    both = (directory / "cert.pem").read_bytes() + (directory / "key.pem").read_bytes()
+    (directory / "both.pem").write_bytes(both)
+
+
+def raise_file_limit(wanted: int = 65536) -> None:
+    """As many open files as allowed, up to `wanted`; the processes started later inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (max(wanted, hard), hard):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, limit), limit))
+        except (ValueError, OSError):
+            continue
+        return

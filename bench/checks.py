@@ -1,0 +1,101 @@
+"""Before anything is timed: each proxy does the work that the others do."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import ssl
+import time
+from typing import Any
+
+from bench.arena import BIG_SIZE, BODY, Arena
+from bench.peers import Running
+from bench.processes import wait_until
+from bench.websocket import FrameReader, frame
+from bench.websocket_load import connect
+
+
+class CheckFailed(Exception):
+    """A proxy lacks a feature that the comparison takes as given."""
+
+
+def check(running: Running, arena: Arena) -> None:
+    """Raises CheckFailed naming what is missing."""
+    name = running.name
+    plain = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
+    with contextlib.closing(plain):
+        _expect(_get(plain, "/hello") == BODY.encode(), f"{name} answers with another body")
+        first, second = _echo(plain), _echo(plain)
+        big = _get(plain, "/big")
+    _expect(big == (arena.directory / "big.bin").read_bytes() and len(big) == BIG_SIZE, f"{name} damaged 8 MiB")
+    _check_fields(running, first, second)
+    _expect(first["connection"] == second["connection"], f"{name} does not reuse connections to the origin")
+    context = ssl.create_default_context(cafile=str(arena.directory / "cert.pem"))
+    secure = http.client.HTTPSConnection("127.0.0.1", running.https_port, timeout=10, context=context)
+    with contextlib.closing(secure):
+        _expect(_get(secure, "/hello") == BODY.encode(), f"{name} answers with another body over TLS")
+        _check_fields(running, _echo(secure), _echo(secure))
+    _check_websocket(running)
+    _check_log(running)
+
+
+def _check_fields(running: Running, first: dict[str, Any], second: dict[str, Any]) -> None:
+    name = running.name
+    one, two = _fields(first), _fields(second)
+    # Not compared with 127.0.0.1: for a client on loopback Envoy names the machine's own address.
+    _expect(bool(one.get("x-forwarded-for")), f"{name} sends no X-Forwarded-For: {one}")
+    if running.peer.request_id:
+        identities = {one.get("x-request-id"), two.get("x-request-id")}
+        _expect(None not in identities and len(identities) == 2, f"{name} sets no request id of its own: {identities}")
+
+
+def _check_websocket(running: Running) -> None:
+    sock = connect(running.http_port)
+    reader = FrameReader()
+    with contextlib.closing(sock):
+        sock.sendall(frame(b"hello", mask=b"\x01\x02\x03\x04"))
+        answers: list[tuple[int, bytes]] = []
+        while not answers:
+            data = sock.recv(4096)
+            _expect(bool(data), f"{running.name} closed the WebSocket")
+            answers += reader.feed(data)
+    _expect(answers == [(1, b"hello")], f"{running.name} damaged a WebSocket message: {answers}")
+
+
+def _check_log(running: Running) -> None:
+    """Logs are buffered: more requests are made until a record of one is in the file."""
+    deadline = time.monotonic() + 5
+
+    def written() -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
+        with contextlib.closing(connection):
+            for _ in range(20):
+                _get(connection, "/logged")
+        return (running.log.exists() and b"/logged" in running.log.read_bytes()) or time.monotonic() > deadline
+
+    wait_until(written, 10, f"{running.name} to log", running.tree)
+    _expect(running.log.exists() and b"/logged" in running.log.read_bytes(), f"{running.name} writes no access log")
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
+    connection.request("GET", path)
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        raise CheckFailed(f"{path} was answered with {response.status}: {body[:200]!r}")
+    return body
+
+
+def _echo(connection: http.client.HTTPConnection) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(_get(connection, "/echo/seen"))
+    return answer
+
+
+def _fields(answer: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in answer["fields"]}
+
+
+def _expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise CheckFailed(message)
