@@ -1,0 +1,201 @@
+"""Renders finished exchanges as access-log lines, in bulk and off the request path.
+
+What follows from a request head alone is rendered once a plan and kept in `plan.log`. Everything that a client or an
+upstream can choose is escaped to printable ASCII, so a line is always one line. Authorization and Cookie are never
+logged. Lines are built with f-strings and memos of what recurs: half the cost of `%` on bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.contracts.plan import Plan
+    from edgewise.http.head import RequestHead
+
+_MEMO = 4096
+"""Entries of a memo at most; it starts anew when full."""
+
+
+class Outcome(NamedTuple):
+    """What is often equal from exchange to exchange; its rendering is memoised."""
+
+    status: int
+    request_bytes: int
+    attempts: int
+    group: Upstream | None
+    endpoint: Endpoint | None
+    end: str
+    failure: str
+
+
+class Entry(NamedTuple):
+    """What a line needs of a finished exchange (plain tuples of this shape do). Times as in `Exchange`."""
+
+    plan: Plan
+    client: str
+    started: float
+    connected: float
+    dispatched: float
+    first_byte: float
+    ended: float
+    response_bytes: int
+    request_id: str
+    context: dict[str, Any] | None
+    outcome: Outcome
+
+
+Render = Callable[[Sequence[Entry], float], list[str]]
+"""(entries, wall-clock minus monotonic seconds) -> ASCII lines, each with its newline."""
+
+_PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
+"""Bytes that need no escape in either format."""
+
+
+class _Memo(dict[Any, str]):
+    """A bounded memo of one function."""
+
+    def __init__(self, function: Callable[[Any], str]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, key: Any) -> str:
+        if len(self) >= _MEMO:
+            self.clear()
+        value = self[key] = self._function(key)
+        return value
+
+
+def json_renderer() -> Render:
+    """Return a renderer of JSON lines, one object a line (the fields are listed in docs/observability.md)."""
+    outcomes = _Memo(_json_outcome)
+    strings = _Memo(json_string)
+    durations = _Memo(_milliseconds)
+    stamps = _Memo(_timestamp)
+
+    def plan_members(plan: Plan) -> bytes:
+        head = plan.request
+        agent, referer = _agent_and_referer(head)
+        plan.log = (
+            f'"method":{strings[head.method]},"path":{json_string(head.path)},"query":{json_string(head.query or b"")},'
+            f'"host":{strings[head.host]},"protocol":"HTTP/1.{head.minor}","route":{strings[plan.route.name]},'
+            f'"user_agent":{strings[agent]},"referer":{json_string(referer)}'
+        ).encode("ascii")
+        return plan.log
+
+    def render(entries: Sequence[Entry], offset: float) -> list[str]:
+        lines = []
+        for plan, client, started, connected, dispatched, first, ended, sent, request_id, context, outcome in entries:
+            trace = plan.trace
+            began = connected or dispatched
+            queue = durations[int((began - started) * 1e6)] if began else "0.000"
+            connect = durations[int(((dispatched or ended) - connected) * 1e6)] if connected else "0.000"
+            wait = durations[int((first - dispatched) * 1e6)] if first else "0.000"
+            lines.append(
+                f'{{"ts":"{stamps[int((started + offset) * 1e3)]}",{(plan.log or plan_members(plan)).decode()},'
+                f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]},"request_id":"{request_id}",'
+                f'"trace_id":"{request_id if trace is None else trace[0]}",'
+                f'"t":{{"queue":{queue},"connect":{connect},"first":{wait},'
+                f'"total":{durations[int((ended - started) * 1e6)]}}}{_json_context(context) if context else ""}}}\n'
+            )
+        return lines
+
+    return render
+
+
+def combined_renderer() -> Render:
+    """Return a renderer of the combined log format that Apache and nginx made common; times are UTC."""
+    strings = _Memo(text)
+    clients = _Memo(lambda client: text(client.encode("utf-8", "replace")) or "-")
+    clock = _Memo(_combined_time)
+
+    def plan_parts(plan: Plan) -> bytes:
+        head = plan.request
+        agent, referer = _agent_and_referer(head)
+        plan.log = (
+            f'"{strings[head.method]} {text(head.target)} HTTP/1.{head.minor}"\n'
+            f'"{text(referer) or "-"}" "{strings[agent] or "-"}"'
+        ).encode("ascii")
+        return plan.log
+
+    def render(entries: Sequence[Entry], offset: float) -> list[str]:
+        lines = []
+        for plan, client, started, _, _, _, _, sent, _, _, outcome in entries:
+            request_line, _, agents = (plan.log or plan_parts(plan)).decode().partition("\n")
+            lines.append(
+                f"{clients[client]} - - [{clock[int(started + offset)]}] {request_line} {outcome[0]} {sent} {agents}\n"
+            )
+        return lines
+
+    return render
+
+
+def json_string(value: str | bytes) -> str:
+    """Return `value` as a JSON string of printable ASCII, quotes included; bytes that are not UTF-8 are ISO 8859-1."""
+    if isinstance(value, str):
+        return _escape_delete(json.dumps(value))
+    if not value.translate(None, _PLAIN):
+        return f'"{value.decode("ascii")}"'
+    try:
+        decoded = value.decode()
+    except UnicodeDecodeError:
+        decoded = value.decode("latin-1")
+    return _escape_delete(json.dumps(decoded))
+
+
+def text(value: bytes) -> str:
+    """Return `value` with quotes, backslashes and whatever is not printable ASCII as \\xHH, as nginx writes it."""
+    if not value.translate(None, _PLAIN):
+        return value.decode("ascii")
+    return "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02X}" for byte in value)
+
+
+def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
+    """Return the values of User-Agent and Referer, b"" for what is absent (one pass; heads are often unique)."""
+    agent = referer = b""
+    for name, value, _ in head.fields:
+        if name == b"user-agent":
+            agent = agent or value
+        elif name == b"referer":
+            referer = referer or value
+    return agent, referer
+
+
+def _json_outcome(outcome: Outcome) -> str:
+    status, request_bytes, attempts, group, endpoint, end, failure = outcome
+    upstream = json_string("" if group is None else group.name)
+    server = json_string("" if endpoint is None else endpoint.name)
+    return (
+        f'"status":{status},"bytes_in":{request_bytes},"upstream":{upstream},"server":{server},"attempts":{attempts},'
+        f'"end":{json_string(end)},"failure":{json_string(failure)}'
+    )
+
+
+def _json_context(context: dict[str, Any]) -> str:
+    kept = {str(name): value for name, value in context.items() if isinstance(value, (str, int, float))}
+    return f',"context":{_escape_delete(json.dumps(kept))}'
+
+
+def _escape_delete(encoded: str) -> str:
+    """Escape the one control character that `json.dumps` leaves as it is."""
+    return encoded.replace("\x7f", "\\u007f")
+
+
+def _milliseconds(microseconds: int) -> str:
+    milliseconds, rest = divmod(max(microseconds, 0), 1000)
+    return f"{milliseconds}.{rest:03d}"
+
+
+def _timestamp(milliseconds: int) -> str:
+    second, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
+
+
+def _combined_time(second: int) -> str:
+    now = time.gmtime(second)
+    month = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")[now.tm_mon - 1]
+    return f"{now.tm_mday:02d}/{month}/{time.strftime('%Y:%H:%M:%S', now)} +0000"

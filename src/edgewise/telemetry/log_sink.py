@@ -1,0 +1,94 @@
+"""Where log lines go: a file or standard output, never waited for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Sequence
+
+_PENDING = 1 << 20
+"""Bytes kept at most while the destination takes none."""
+_SLOW = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
+
+
+class LogSink:
+    """Appends whole lines to a file ("stdout" for standard output) shared with other processes.
+
+    A file gets one write a batch; a pipe gets pieces of at most PIPE_BUF bytes, which no other writer can tear apart.
+    What a slow pipe or a full disk does not take is kept up to 1 MiB, then dropped and counted. Raises OSError only
+    where the file cannot be opened.
+    """
+
+    __slots__ = ("_atomic", "_fd", "_pending", "dropped", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.dropped = 0
+        """Lines lost."""
+        self._pending = b""
+        self._fd, self._atomic = _open(path)
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Write ASCII lines, each with its newline, or keep them for the next time; never raises and never waits."""
+        if len(self._pending) >= _PENDING:
+            self._drain()
+        if len(self._pending) >= _PENDING:
+            self.dropped += len(lines)
+            return
+        self._pending += "".join(lines).encode("ascii", "backslashreplace")
+        self._drain()
+
+    def flush(self) -> None:
+        """Try again to write what is left."""
+        if self._pending:
+            self._drain()
+
+    def reopen(self) -> None:
+        """Open the path anew, for log rotation; keeps the old file and raises OSError where that fails."""
+        fd, atomic = _open(self.path)
+        self._drain()
+        os.close(self._fd)
+        self._fd, self._atomic = fd, atomic
+
+    def close(self) -> None:
+        """Write what is left where that is possible, count the rest as dropped, and close."""
+        self._drain()
+        self.dropped += self._pending.count(b"\n")
+        self._pending = b""
+        os.close(self._fd)
+
+    def _drain(self) -> None:
+        while self._pending:
+            piece = self._piece()
+            try:
+                written = os.write(self._fd, piece)
+            except OSError as error:
+                if error.errno in _SLOW or error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    return
+                self.dropped += self._pending.count(b"\n")
+                self._pending = b""
+                return
+            self._pending = self._pending[written:]
+            if written < len(piece):
+                return
+
+    def _piece(self) -> bytes:
+        if not self._atomic or len(self._pending) <= self._atomic:
+            return self._pending
+        end = self._pending.rfind(b"\n", 0, self._atomic) + 1
+        return self._pending[: end or self._atomic]
+
+
+def _open(path: str) -> tuple[int, int]:
+    """Return a descriptor of our own and the size of a write that stays whole (0: any)."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    if path != "stdout":
+        fd = os.open(path, flags | os.O_CREAT, 0o640)
+    else:
+        try:
+            # A new description of the same pipe, so that non-blocking mode is ours alone.
+            fd = os.open("/dev/stdout", flags)
+        except OSError:
+            fd = os.dup(1)
+    return fd, 0 if stat.S_ISREG(os.fstat(fd).st_mode) else os.fpathconf(fd, "PC_PIPE_BUF")
