@@ -1,0 +1,172 @@
+"""The TLS contexts of the listeners, chosen by the server name of a peeked ClientHello.
+
+A context is chosen before the handshake begins, never changed by `sni_callback`: that switches the certificate but
+keeps the first context's demand for client certificates, and so lets clients around it.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from edgewise.tls.errors import TlsError
+from edgewise.tls.files import Stamp, host_names, load_authorities, load_pair, read_certificate, stamp, validity_warning
+
+if TYPE_CHECKING:
+    from edgewise.config.schema import Tls
+
+ALPN = ("http/1.1",)
+"""Protocols offered to clients, most wanted first (RFC 7301)."""
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""TLS 1.2 suites: forward secrecy and authenticated encryption only (RFC 9325 section 4.2)."""
+
+_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_DEMANDS = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+_T = TypeVar("_T")
+
+
+class ClientPolicy(NamedTuple):
+    """What a host asks of its clients."""
+
+    demand: str
+    """none, optional or required."""
+    authorities: str | None
+    """File of accepted authorities."""
+
+
+_ContextKey = tuple[Stamp, Stamp, str, str, Stamp | None]
+"""Certificate, key, minimum version, demand, authorities."""
+
+
+class _ByHost(Generic[_T]):
+    """Values by host name: exact, else the longest wildcard, else the default."""
+
+    def __init__(self, default: _T, *, any_depth: bool) -> None:
+        self.default = default
+        self._any_depth = any_depth
+        self._names: dict[str, _T] = {}
+
+    def add(self, name: str, value: _T) -> None:
+        """Note the value of a name or `*.name`; the first one counts."""
+        self._names.setdefault(name, value)
+
+    def get(self, name: str) -> _T:
+        found = self._names.get(name)
+        if found is not None:
+            return found
+        at = name.find(".")
+        while at >= 0:
+            found = self._names.get("*" + name[at:])
+            if found is not None:
+                return found
+            at = name.find(".", at + 1) if self._any_depth else -1
+        return self.default
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+
+class ContextSet:
+    """Every context the TLS listeners need; immutable once built. Build it before workers fork: they share tickets."""
+
+    def __init__(self, settings: Tls, previous: ContextSet | None = None) -> None:
+        """Load all files. Contexts of `previous` whose files and settings are unchanged are kept, so sessions resume.
+
+        Raises TlsError naming the file.
+        """
+        if not settings.certificates:
+            raise TlsError("tls.certificates: TLS listeners need at least one certificate")
+        self._settings = settings
+        self._loaded: dict[_ContextKey, ssl.SSLContext] = {}
+        self.warnings: list[str] = []
+        """What is wrong but no reason to stop, such as expired certificates."""
+        self._policies = self._read_policies()
+        self._certificates = self._read_certificates()
+        self._contexts = self._build(previous._loaded if previous else {})
+
+    def choose(self, server_name: str | None) -> ssl.SSLContext:
+        """Return the context for a connection whose ClientHello has this server name."""
+        name = _normal(server_name)
+        return self._contexts[self._certificates.get(name), self._policies.get(name)]
+
+    def key(self, host: str | None) -> str:
+        """Identify what `host` asks of its clients.
+
+        A request may only be served where the key of its host equals the key of its connection's server name; any other
+        is answered 421 (RFC 9110 section 15.5.20), else a client without certificate could reach a host that demands
+        one through a connection to a host that does not.
+        """
+        policy = self._policies.get(_normal(host))
+        return policy.demand if policy.demand == "none" else f"{policy.demand}:{policy.authorities}"
+
+    def _read_policies(self) -> _ByHost[ClientPolicy]:
+        settings = self._settings
+        policies = _ByHost(_policy("tls", settings.client_auth, settings.client_ca), any_depth=True)
+        for name, host in settings.hosts.items():
+            where = f'tls.hosts."{name}"'
+            policies.add(_normal(name), _policy(where, host.client_auth, host.client_ca or settings.client_ca))
+        return policies
+
+    def _read_certificates(self) -> _ByHost[int]:
+        """Map host names to indexes of certificates; a wildcard covers one label (RFC 6125 section 6.4.3)."""
+        certificates = _ByHost(0, any_depth=False)
+        for index, entry in enumerate(self._settings.certificates):
+            certificate = read_certificate(entry.cert)
+            warning = validity_warning(entry.cert, certificate)
+            if warning:
+                self.warnings.append(warning)
+            for name in entry.hosts or host_names(certificate):
+                certificates.add(_normal(name), index)
+        return certificates
+
+    def _build(self, kept: dict[_ContextKey, ssl.SSLContext]) -> dict[tuple[int, ClientPolicy], ssl.SSLContext]:
+        """Build each combination that some server name leads to, so that no file is read once clients come.
+
+        A name meets the same pair as a name listed here: itself, its wildcard, or one that falls to a default.
+        """
+        certificates, policies = self._certificates, self._policies
+        pairs = {(certificates.get(name), policies.get(name)) for name in (*certificates, *policies)}
+        pairs |= {(certificates.default, policies.get(name)) for name in policies}
+        pairs |= {(certificates.default, policies.default)}
+        pairs |= {(index, policies.default) for index in range(len(self._settings.certificates))}
+        return {pair: self._context(*pair, kept) for pair in pairs}
+
+    def _context(self, index: int, policy: ClientPolicy, kept: dict[_ContextKey, ssl.SSLContext]) -> ssl.SSLContext:
+        entry = self._settings.certificates[index]
+        authorities = policy.authorities if policy.demand != "none" else None
+        key = (
+            stamp(entry.cert), stamp(entry.key), self._settings.min_version, policy.demand,
+            stamp(authorities) if authorities else None,
+        )  # fmt: skip
+        context = self._loaded.get(key) or kept.get(key)
+        if context is None:
+            context = _new_context(self._settings.min_version)
+            load_pair(context, entry.cert, entry.key)
+            if authorities:
+                load_authorities(context, authorities)
+                context.verify_mode = _DEMANDS[policy.demand]
+        self._loaded[key] = context
+        return context
+
+
+def _new_context(min_version: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = _VERSIONS[min_version]
+    context.set_ciphers(CIPHERS)
+    # Renegotiation lets a client make the server work for one request; compression leaks secrets (RFC 9325 section 3).
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(list(ALPN))
+    return context
+
+
+def _policy(where: str, demand: str, authorities: str | None) -> ClientPolicy:
+    if demand == "none":
+        return ClientPolicy("none", None)
+    if authorities is None:
+        raise TlsError(f'{where}: client_auth = "{demand}" needs client_ca, the authorities of accepted certificates')
+    return ClientPolicy(demand, authorities)
+
+
+def _normal(name: str | None) -> str:
+    return (name or "").lower().removesuffix(".")
