@@ -30,7 +30,9 @@ def parse_traceparent(value: bytes) -> tuple[str, str] | None:
     Of a version later than 00 only the flags that version 00 knows (sampled) are kept (section 4.3).
     """
     known = value[:55]
-    if len(known) < 55 or known.translate(None, b"0123456789abcdef") != b"---" or not known[2] == known[35] == known[52] == 0x2D:
+    if len(known) < 55 or known.translate(None, b"0123456789abcdef") != b"---":
+        return None
+    if not known[2] == known[35] == known[52] == 0x2D:
         return None
     version, trace_id, flags = known[:2], known[3:35], known[53:]
     if version == b"ff" or trace_id == b"0" * 32 or known[36:52] == b"0" * 16:
@@ -39,7 +41,7 @@ def parse_traceparent(value: bytes) -> tuple[str, str] | None:
         flags = b"%02x" % (int(flags, 16) & 1)
     if len(value) > 55 and (version == b"00" or value[55] != 0x2D):
         return None
-    return trace_id.decode("ascii"), flags.decode("ascii")
+    return trace_id.decode(), flags.decode()
 
 
 def parse_tracestate(values: Iterable[bytes]) -> bytes:
