@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import re
 
-from edgewise.http.head import NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
 from edgewise.http.targets import normalise_path, split_target
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_last_chunk
 from edgewise.protocols.http1_fields import (
     AUTHORITIES,
-    FIELDS,
-    OPTIONS,
+    BLOCKS,
     TOKEN,
-    framed_body,
-    governing_fields,
+    Governing,
+    governing,
     hop_by_hop,
     keeps_alive,
-    offered_protocol,
+    parse_block,
+    parse_field,
 )
 
 __all__ = (
@@ -37,14 +37,14 @@ _PATH = rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]]*+(?:%[0-9A-Fa-f]{2}[A-Za-z0-9\-._
 _QUERY = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]*+(?:%[0-9A-Fa-f]{2}[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]*+)*+"
 # The first alternative is an origin-form target that needs no second look; the other is sorted out by _resolve.
 _REQUEST_LINE = re.compile(
-    rb"(" + TOKEN + rb") (?:(" + _PATH + rb")(?:\?(" + _QUERY + rb"))?|([!-~]++)) HTTP/1\.([0-9])"
+    rb"(" + TOKEN + rb") (?:((" + _PATH + rb")(?:\?(" + _QUERY + rb"))?)|([!-~]++)) HTTP/1\.([0-9])\r\n"
 )
-_OTHER_VERSION = re.compile(TOKEN + rb" [!-~]++ HTTP/(?:[02-9]\.[0-9]|[0-9])")
-_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?")
+_OTHER_VERSION = re.compile(TOKEN + rb" [!-~]++ HTTP/(?:[02-9]\.[0-9]|[0-9])\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
+_END = b"\r\n\r\n"
 _ABSOLUTE = re.compile(rb"(https?)://([^/?#]*+)(.*)", re.IGNORECASE)
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
-_NO_OPTIONS: frozenset[bytes] = frozenset()
-_LONGEST_TARGET = 16384
+_LONGEST_LINE = 16384
 
 
 def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slash: bool = False) -> RequestHead:
@@ -54,32 +54,37 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
     `allow_encoded_slash`, %2F and %5C may be in paths and stay encoded. Raises ProtocolError: 405 CONNECT, 414, 417,
     431, 501 transfer coding, 505, else 400; after any of them the connection cannot be used further.
     """
-    first, fields = _split_lines(head, max_fields)
-    match = _REQUEST_LINE.fullmatch(first)
-    if match is None:
-        raise _bad_request_line(first)
-    method, path, query, other, digit = match.groups()
+    match = _REQUEST_LINE.match(head)
+    if match is None or not head.endswith(_END):
+        raise _bad_request_line(head)
+    method, target, path, query, other, digit = match.groups()
     minor = 0 if digit == b"0" else 1
+    at = match.end()
     if method == b"CONNECT":
         raise ProtocolError(405, "CONNECT is for forward proxies")
-    if len(first) > _LONGEST_TARGET:
+    if at > _LONGEST_LINE:
         raise ProtocolError(414, "request target too long")
-    found = governing_fields(fields)
-    authority, host = _host(found, minor)
+    fields, (sent_host, framed, options, protocol, expect) = _request_fields(head, at)
+    if len(fields) > max_fields:
+        raise ProtocolError(431, "too many fields")
+    authority, host = _host(sent_host, minor)
     if other is not None:
         path, query, absolute = _resolve(method, other)
+        target = None
         if absolute is not None:
             authority, host = _absolute_authority(absolute, authority)
     if b"%" in path or b"/." in path:
-        try:
-            path = normalise_path(path, allow_encoded_slash)
-        except ValueError as error:
-            raise ProtocolError(400, str(error)) from None
-    body = framed_body(found, minor) or NO_BODY
-    options = OPTIONS[found[b"connection"]] if b"connection" in found else _NO_OPTIONS
+        path = _normalised(path, allow_encoded_slash)
+        target = None
+    if target is None:
+        target = path if query is None else b"%b?%b" % (path, query)
+    if minor == 0:
+        _check_old(framed)
+        protocol = None
+    body = framed or NO_BODY
     return RequestHead(
         method,
-        path if query is None else b"%b?%b" % (path, query),
+        target,
         path,
         query,
         authority,
@@ -89,8 +94,8 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
         body,
         keeps_alive(options, minor),
         # A tunnel cannot begin before the content has ended, so Upgrade is ignored there.
-        offered_protocol(found, options, minor) if body == NO_BODY else None,
-        b"expect" in found and _expects_continue(found[b"expect"], minor, body),
+        protocol if body == NO_BODY else None,
+        expect is not None and _expects_continue(expect, minor, body),
         options,
     )
 
@@ -107,16 +112,18 @@ def parse_response_head(head: bytes, max_fields: int = 200) -> ResponseHead:
 
 
 def _response_head(head: bytes, max_fields: int) -> ResponseHead:
-    first, fields = _split_lines(head, max_fields)
-    match = _STATUS_LINE.fullmatch(first)
-    if match is None:
+    match = _STATUS_LINE.match(head)
+    if match is None or not head.endswith(_END):
         raise ProtocolError(502, "malformed status line")
     digit, code, reason = match.groups()
     minor = 0 if digit == b"0" else 1
     status = int(code)
-    found = governing_fields(fields)
-    framed = framed_body(found, minor)
-    options = OPTIONS[found[b"connection"]] if b"connection" in found else _NO_OPTIONS
+    fields, (_, framed, options, protocol, _) = parse_block(head[match.end() : -2])
+    if len(fields) > max_fields:
+        raise ProtocolError(502, "too many fields")
+    if minor == 0:
+        _check_old(framed)
+        protocol = None
     keep_alive = keeps_alive(options, minor)
     if status < 200 or status in (204, 304):
         body = NO_BODY
@@ -127,34 +134,51 @@ def _response_head(head: bytes, max_fields: int) -> ResponseHead:
         keep_alive = False
     else:
         body = framed
-    return ResponseHead(
-        status, reason or b"", minor, fields, body, keep_alive, offered_protocol(found, options, minor), options
-    )
+    return ResponseHead(status, reason or b"", minor, fields, body, keep_alive, protocol, options)
 
 
-def _split_lines(head: bytes, max_fields: int) -> tuple[bytes, tuple[Field, ...]]:
-    if not head.endswith(b"\r\n\r\n"):
-        raise ProtocolError(400, "head does not end with an empty line")
-    lines = head[:-4].split(b"\r\n")
-    if len(lines) > max_fields + 1:
-        raise ProtocolError(431, "too many fields")
-    first = lines.pop(0)
-    return first, tuple(map(FIELDS.__getitem__, lines))
+def _request_fields(head: bytes, at: int) -> tuple[tuple[Field, ...], Governing]:
+    """Parse the field lines from `at`, remembering those before the first Cookie or Authorization as a whole."""
+    start = head.find(b"\r\nCookie:", at - 2)
+    if start < 0:
+        start = head.find(b"\r\nAuthorization:", at - 2)
+        if start < 0:
+            return BLOCKS[head[at:-2]]
+    end = head.find(b"\r\n", start + 2)
+    before = BLOCKS[head[at : start + 2]]
+    secret = parse_field(head[start + 2 : end])
+    if end + 4 == len(head):
+        return before[0] + (secret,), before[1]
+    fields = (*before[0], secret, *parse_block(head[end + 2 : -2])[0])
+    return fields, governing(fields)
 
 
-def _bad_request_line(line: bytes) -> ProtocolError:
-    if _OTHER_VERSION.fullmatch(line):
+def _bad_request_line(head: bytes) -> ProtocolError:
+    if not head.endswith(_END):
+        return ProtocolError(400, "head does not end with an empty line")
+    if _OTHER_VERSION.match(head):
         return ProtocolError(505, "HTTP version not supported")
     return ProtocolError(400, "malformed request line")
 
 
-def _host(found: dict[bytes, bytes], minor: int) -> tuple[bytes, bytes]:
-    authority = found.get(b"host")
-    if authority is not None:
-        return authority, AUTHORITIES[authority][0]
+def _host(sent: bytes | None, minor: int) -> tuple[bytes, bytes]:
+    if sent is not None:
+        return sent, AUTHORITIES[sent][0]
     if minor == 1:
         raise ProtocolError(400, "no Host field")
     return b"", b""
+
+
+def _normalised(path: bytes, allow_encoded_slash: bool) -> bytes:
+    try:
+        return normalise_path(path, allow_encoded_slash)
+    except ValueError as error:
+        raise ProtocolError(400, str(error)) from None
+
+
+def _check_old(framed: int | None) -> None:
+    if framed == CHUNKED:
+        raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
 
 
 def _resolve(method: bytes, target: bytes) -> tuple[bytes, bytes | None, tuple[bytes, bytes] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from edgewise.http.head import CHUNKED, Field, RequestHead, ResponseHead
 from edgewise.http.targets import split_authority
@@ -11,7 +12,7 @@ from edgewise.protocols.memo import Memo
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _TOKEN = re.compile(TOKEN)
-_LINE = re.compile(rb"(" + TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*+)")
+_VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
@@ -49,16 +50,24 @@ _COMMON_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te"))
 
 def parse_field(line: bytes) -> Field:
     """Parse one field line (without its CRLF); raises ProtocolError 400 (RFC 9112 section 5)."""
-    match = _LINE.fullmatch(line)
-    if match is None:
+    name, colon, value = line.partition(b":")
+    # Of the ways to look for a forbidden byte, translate is the fastest from 60 bytes on.
+    if not colon or value.translate(None, _VALUE_BYTES):
         raise ProtocolError(400, _fault(line))
-    name, value = match.groups()
+    lower = NAMES[name]
     value = value.strip(b" \t")
-    return Field(name.lower(), value, b"%b: %b\r\n" % (name, value))
+    return Field(lower, value, b"%b: %b\r\n" % (name, value))
+
+
+def _lower_name(name: bytes) -> bytes:
+    if not _TOKEN.fullmatch(name):
+        raise ProtocolError(400, _fault(name + b":"))
+    return name.lower()
 
 
 def _fault(line: bytes) -> str:
-    name, colon, value = line.partition(b":")
+    """Say what is wrong with a malformed field line."""
+    name, colon, _ = line.partition(b":")
     if line[:1] in (b" ", b"\t"):
         return "folded field line"
     if b"\r" in line or b"\n" in line:
@@ -68,7 +77,7 @@ def _fault(line: bytes) -> str:
     if not name:
         return "empty field name"
     if _TOKEN.fullmatch(name):
-        return "control byte in a field value" if value else "malformed field line"
+        return "control byte in a field value"
     return "white space before the colon" if name.rstrip(b" \t") != name else "malformed field name"
 
 
@@ -90,6 +99,8 @@ def _may_be_kept(field: Field) -> bool:
     return field.name not in _NEVER_KEPT
 
 
+NAMES: Memo[bytes] = Memo(_lower_name, entries=256, longest=64)
+"""Field name -> its lower case, for valid names."""
 FIELDS: Memo[Field] = Memo(parse_field, entries=1024, longest=_LONGEST_KEPT, keep=_may_be_kept)
 """Field line -> Field. A line in it has passed the checks of `parse_field`, so a hit skips none."""
 OPTIONS: Memo[frozenset[bytes]] = Memo(_connection_options, entries=64, longest=64)
@@ -98,10 +109,26 @@ AUTHORITIES: Memo[tuple[bytes, int | None]] = Memo(_authority, entries=1024, lon
 """Authority -> (lower-case host, port)."""
 
 
-def governing_fields(fields: tuple[Field, ...]) -> dict[bytes, bytes]:
-    """Return the values of the fields the codec acts upon; lists are joined (RFC 9110 section 5.3).
+class Governing(NamedTuple):
+    """What the fields of a message say to the codec itself."""
 
-    Raises ProtocolError 400 where Host or Content-Length comes twice, even with equal values.
+    host: bytes | None
+    body: int | None
+    """Content length or CHUNKED; None where no field tells."""
+    options: frozenset[bytes]
+    """Lower-case options of Connection."""
+    protocol: bytes | None
+    """The one protocol offered in Upgrade, in lower case."""
+    expect: bytes | None
+
+
+_NO_OPTIONS: frozenset[bytes] = frozenset()
+
+
+def governing(fields: tuple[Field, ...]) -> Governing:
+    """Read the fields that frame the message or govern its connection; raises ProtocolError 400 or 501.
+
+    Host and Content-Length come once at most, even with equal values; lists are joined (RFC 9110 section 5.3).
     """
     found: dict[bytes, bytes] = {}
     for field in fields:
@@ -113,18 +140,19 @@ def governing_fields(fields: tuple[Field, ...]) -> dict[bytes, bytes]:
                 raise ProtocolError(400, f"more than one {name.decode()} field")
             else:
                 found[name] += b", " + field[1]
-    return found
+    get = found.get
+    connection = get(b"connection")
+    options = _NO_OPTIONS if connection is None else OPTIONS[connection]
+    protocol = _offered_protocol(found[b"upgrade"], options) if b"upgrade" in found else None
+    body = _framed_body(get(b"content-length"), get(b"transfer-encoding"))
+    return Governing(get(b"host"), body, options, protocol, get(b"expect"))
 
 
-def framed_body(found: dict[bytes, bytes], minor: int) -> int | None:
-    """Return the content length or CHUNKED, None where no field tells; raises ProtocolError (RFC 9112 section 6)."""
-    length = found.get(b"content-length")
-    coding = found.get(b"transfer-encoding")
+def _framed_body(length: bytes | None, coding: bytes | None) -> int | None:
+    """Return the content length or CHUNKED, None where neither field is there (RFC 9112 section 6)."""
     if coding is not None:
         if length is not None:
             raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
-        if minor == 0:
-            raise ProtocolError(400, "Transfer-Encoding in HTTP/1.0")
         _check_coding(coding.lower())
         return CHUNKED
     if length is None:
@@ -143,20 +171,42 @@ def _check_coding(coding: bytes) -> None:
     raise ProtocolError(400, "Transfer-Encoding is not exactly chunked")
 
 
+def _offered_protocol(value: bytes, options: frozenset[bytes]) -> bytes | None:
+    """Return the protocol to upgrade to, or None where Upgrade is to be ignored (RFC 9110 section 7.8).
+
+    h2c is never offered: what follows it would pass unseen. Nor is one of several, so that nobody has to guess which.
+    """
+    protocol = value.lower()
+    return protocol if b"upgrade" in options and _PROTOCOL.fullmatch(protocol) and protocol != b"h2c" else None
+
+
 def keeps_alive(options: frozenset[bytes], minor: int) -> bool:
     """May another message follow on the connection (RFC 9112 section 9.3)?"""
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
-def offered_protocol(found: dict[bytes, bytes], options: frozenset[bytes], minor: int) -> bytes | None:
-    """Return the one protocol to upgrade to, in lower case, or None (RFC 9110 section 7.8).
+class Block(NamedTuple):
+    """Parsed field lines, and what they say to the codec when they are all there are."""
 
-    h2c is never offered: what follows it would pass unseen. A list of protocols is ignored, as RFC 9110 allows.
-    """
-    if b"upgrade" not in options or minor == 0:
-        return None
-    protocol = found.get(b"upgrade", b"").lower()
-    return protocol if _PROTOCOL.fullmatch(protocol) and protocol != b"h2c" else None
+    fields: tuple[Field, ...]
+    governing: Governing
+
+
+def parse_block(block: bytes) -> Block:
+    """Parse field lines, each with its CRLF; raises ProtocolError 400 or 501."""
+    lines = block.split(b"\r\n")
+    if lines.pop():
+        raise ProtocolError(400, "head does not end with an empty line")
+    fields = tuple(map(FIELDS.__getitem__, lines))
+    return Block(fields, governing(fields))
+
+
+def _block_may_be_kept(block: Block) -> bool:
+    return all(map(_may_be_kept, block.fields))
+
+
+BLOCKS: Memo[Block] = Memo(parse_block, entries=256, longest=2048, keep=_block_may_be_kept)
+"""Field lines -> Block, for the lines of a request before its secret: one client's requests mostly share them."""
 
 
 def hop_by_hop(head: RequestHead | ResponseHead) -> frozenset[bytes]:
