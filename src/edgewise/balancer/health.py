@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from edgewise.balancer.probe import HealthCheck, probe
 from edgewise.contracts.endpoint import Address
+from edgewise.protocols.errors import ProtocolError
 
 OnVerdict = Callable[[str, bool, str], None]
 """Told `(endpoint key, healthy?, text of the result that decided)`."""
@@ -102,7 +103,7 @@ class HealthChecker:
                 ok, result = await probe(target.address, target.settings, target.tls, target.server_name)
         except TimeoutError:
             ok, result = False, f"no answer within {target.settings.timeout:g} s"
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, EOFError, ProtocolError) as error:
             ok, result = False, str(error) or type(error).__name__
         self.record(ok, result, time.monotonic() - begun)
 

@@ -8,16 +8,15 @@ import ssl
 from dataclasses import dataclass
 
 from edgewise.contracts.endpoint import Address
+from edgewise.http.head import CHUNKED
+from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.http1 import ChunkedDecoder, parse_response_head
 
 HEAD_LIMIT = 65536
 """Bytes of response head read at most."""
 BODY_LIMIT = 65536
 """Bytes of response content searched for the expected text."""
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked[ \t]*\r\n", re.IGNORECASE)
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*\r\n", re.IGNORECASE)
 _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 
 
@@ -70,7 +69,7 @@ async def probe(
 ) -> tuple[bool, str]:
     """Check once; return (well?, text for the status page).
 
-    Raises OSError where no connection can be made, EOFError or ValueError for an answer that is not HTTP.
+    Raises OSError where no connection can be made, EOFError or ProtocolError for an answer that is not HTTP/1.
     The caller sets the deadline.
     """
     reader, writer = await _connect(address, tls, server_name)
@@ -111,43 +110,21 @@ def _request(address: Address, settings: HealthCheck) -> bytes:
 
 async def _judge(reader: asyncio.StreamReader, settings: HealthCheck) -> tuple[bool, str]:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError as error:
-        raise ValueError("the response head is too long") from error
-    found = _STATUS_LINE.match(head)
-    if not found:
-        raise ValueError("the answer is not HTTP/1.1")
-    status = int(found[1])
-    if not settings.expects(status):
-        return False, f"status {status}"
-    if settings.body is not None and settings.body.encode() not in await _content(reader, head):
-        return False, f"status {status}, content without {settings.body!r}"
-    return True, f"status {status}"
+        head = parse_response_head(await reader.readuntil(b"\r\n\r\n"))
+    except asyncio.LimitOverrunError:
+        raise ProtocolError(502, "response head too long") from None
+    if not settings.expects(head.status):
+        return False, f"status {head.status}"
+    if settings.body is not None and settings.body.encode() not in await _content(reader, head.body):
+        return False, f"status {head.status}, content without {settings.body!r}"
+    return True, f"status {head.status}"
 
 
-async def _content(reader: asyncio.StreamReader, head: bytes) -> bytes:
-    """Return up to BODY_LIMIT bytes of content."""
-    if _CHUNKED.search(head):
-        return await _chunks(reader)
-    length = _LENGTH.search(head)
-    wanted = min(BODY_LIMIT, int(length[1])) if length else BODY_LIMIT
+async def _content(reader: asyncio.StreamReader, framing: int) -> bytes:
+    """Return the first BODY_LIMIT bytes of content, framed as `http.head` says."""
+    chunks = ChunkedDecoder(502) if framing == CHUNKED else None
+    wanted = min(framing, BODY_LIMIT) if framing >= 0 else BODY_LIMIT
     content = b""
-    while len(content) < wanted and (more := await reader.read(wanted - len(content))):
-        content += more
-    return content
-
-
-async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    """Return the content of chunks (RFC 9112 section 7.1) up to BODY_LIMIT bytes."""
-    content = b""
-    while len(content) < BODY_LIMIT:
-        found = _CHUNK.fullmatch(await reader.readuntil(b"\r\n"))
-        if not found:
-            raise ValueError("the answer's chunks are malformed")
-        size = int(found[1], 16)
-        if size == 0:
-            break
-        content += await reader.readexactly(min(size, BODY_LIMIT))
-        if size <= BODY_LIMIT:
-            await reader.readexactly(2)
-    return content[:BODY_LIMIT]
+    while len(content) < wanted and not (chunks and chunks.done) and (data := await reader.read(16384)):
+        content += b"".join(chunks.feed(data)) if chunks else data
+    return content[:wanted]
