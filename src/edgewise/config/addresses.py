@@ -69,7 +69,8 @@ def _host(host: str, text: str) -> str:
             raise BadValue(f"{show(host)} is not an IPv6 address", EXPECTED) from None
         return host[1:-1]
     if ":" in host:
-        raise BadValue(f"{show(text)} needs brackets around an IPv6 address", EXPECTED, f"[{host}]:{text.rpartition(':')[2]}")
+        close = f"[{host}]{text[len(host) :]}"
+        raise BadValue(f"{show(text)} needs brackets around an IPv6 address", EXPECTED, close)
     if not _is_host(host):
         raise BadValue(f"{show(host)} is not a host name or IP address", EXPECTED)
     return host

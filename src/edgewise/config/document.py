@@ -17,6 +17,7 @@ class Document:
 
     def __init__(self, file: str) -> None:
         self.data: dict[str, Any] = {}
+        self._file = file
         self._places: dict[Path, tuple[str, int]] = {(): (file, 0)}
 
     def mark(self, path: Path, file: str, line: int) -> None:
@@ -31,11 +32,18 @@ class Document:
 
     def problem(self, mistake: Mistake) -> Problem:
         """Return a mistake with its place: that of its key, else of the nearest table around it."""
-        path = mistake.path
+        file, line = self._place(mistake.path)
+        other, message = self._place(mistake.other), mistake.message
+        if mistake.other:
+            message += (
+                f" (line {other[1]})" if other[1] else " (by default)" if other[0] == self._file else f" ({other[0]})"
+            )
+        return Problem(file, line, dotted(mistake.path), message, mistake.expected, mistake.nearest)
+
+    def _place(self, path: Path) -> tuple[str, int]:
         while path not in self._places:
             path = path[:-1]
-        file, line = self._places[path]
-        return Problem(file, line, dotted(mistake.path), mistake.message, mistake.expected, mistake.nearest)
+        return self._places[path]
 
 
 def read_toml(text: str, file: str) -> Document:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgewise.config.document import Document
 from edgewise.config.problems import Path, Problem, dotted
-from edgewise.config.shape import kinds_at
+from edgewise.config.shape import at, kinds_at, unknown_key
 from edgewise.config.values import parse_number
 
 PREFIX = "EDGEWISE_"
 _LEVEL = "__"
+_INDEX = re.compile(r"[0-9]{1,4}")
 
 
 def add_environment(document: Document, environ: Mapping[str, str]) -> Iterator[Problem]:
@@ -22,16 +24,18 @@ def add_environment(document: Document, environ: Mapping[str, str]) -> Iterator[
     """
     for variable in sorted(environ):
         if variable.startswith(PREFIX) and _LEVEL in variable:
-            parts = variable[len(PREFIX) :].split(_LEVEL)
-            path = _path(document.data, parts)
+            path = _path(document.data, variable[len(PREFIX) :].split(_LEVEL))
             yield from _place(document, path, _decode(environ[variable], path), f"environment variable {variable}")
 
 
 def add_overrides(document: Document, overrides: Mapping[str, Any]) -> Iterator[Problem]:
     """Lay the command line's values over `document`; a key may be dotted, a table is merged key by key."""
     for key, value in overrides.items():
-        for path, leaf in _leaves(tuple(key.split(".")), value):
-            yield from _place(document, path, leaf, "command line")
+        path: Path = ()
+        for part in key.split("."):
+            path = (*path, _index(part) if list in kinds_at(path) else part)
+        for leaf, inner in _leaves(path, value):
+            yield from _place(document, leaf, inner, "command line")
 
 
 def _leaves(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
@@ -47,21 +51,17 @@ def _path(data: Any, parts: list[str]) -> Path:
     path: Path = ()
     for part in parts:
         step: str | int = part.lower()
-        if isinstance(data, list) or (not isinstance(data, dict) and list in kinds_at(path)):
-            step = int(part) if isinstance(parse_number(part), int) else step
+        if list in kinds_at(path):
+            step = _index(part)
         elif isinstance(data, dict):
-            step = next((key for key in data if key.lower() == part.lower()), part.lower())
-        data = _child(data, step)
+            step = next((key for key in data if key.lower() == step), step)
+        data = data[step] if _has(data, step) else None
         path = (*path, step)
     return path
 
 
-def _child(data: Any, step: str | int) -> Any:
-    if isinstance(data, dict):
-        return data.get(step)
-    if isinstance(data, list) and isinstance(step, int) and 0 <= step < len(data):
-        return data[step]
-    return None
+def _index(part: str) -> str | int:
+    return int(part) if _INDEX.fullmatch(part) else part
 
 
 def _decode(text: str, path: Path) -> Any:
@@ -96,26 +96,37 @@ def _scalar(text: str, kinds: set[type]) -> Any:
 
 
 def _place(document: Document, path: Path, value: Any, source: str) -> Iterator[Problem]:
-    """Set the value at `path`, making tables and list items on the way; yield a problem where that cannot be."""
-    node: Any = document.data
-    for depth, step in enumerate(path[:-1]):
-        if isinstance(node, dict) and isinstance(step, str):
-            node = node.setdefault(step, [] if kinds_at(path[: depth + 1]) == {list} else {})
-        elif isinstance(node, list) and isinstance(step, int) and 0 <= step <= len(node):
-            if step == len(node):
-                node.append({})
-            node = node[step]
-        else:
-            yield Problem(source, 0, dotted(path), f"{dotted(path[:depth])} has no {step}")
+    """Set the value at `path`, making tables and lists on the way; yield a problem where the schema has no such path."""
+    for depth in range(1, len(path) + 1):
+        if not at(path[:depth]):
+            mistake = unknown_key(path[:depth])
+            yield Problem(source, 0, dotted(mistake.path), mistake.message, mistake.expected, mistake.nearest)
             return
-    last = path[-1]
-    if isinstance(node, dict) and isinstance(last, str):
-        node[last] = value
-    elif isinstance(node, list) and isinstance(last, int) and 0 <= last < len(node):
-        node[last] = value
-    elif isinstance(node, list) and last == len(node):
-        node.append(value)
+    node: Any = document.data
+    for depth, step in enumerate(path, 1):
+        last = depth == len(path)
+        if last or not _has(node, step):
+            inner = value if last else [] if kinds_at(path[:depth]) == {list} else {}
+            if not _put(node, step, inner):
+                yield Problem(
+                    source, 0, dotted(path), f"cannot be set: there is no {dotted(path[:depth])} to set it in"
+                )
+                return
+            document.mark(path[:depth], source, 0)
+        node = node[step]
+
+
+def _has(node: Any, step: str | int) -> bool:
+    """Return whether a table has a key, or a list an index."""
+    return step in node if isinstance(node, dict) else isinstance(node, list) and step in range(len(node))
+
+
+def _put(node: Any, step: str | int, value: Any) -> bool:
+    """Set a key of a table or an item of a list, the one after the last included; False where that cannot be."""
+    if isinstance(node, dict):
+        node[step] = value
+    elif isinstance(node, list) and isinstance(step, int) and 0 <= step <= len(node):
+        node[step : step + 1] = [value]
     else:
-        yield Problem(source, 0, dotted(path), f"{dotted(path[:-1])} has no {last}")
-        return
-    document.mark(path, source, 0)
+        return False
+    return True

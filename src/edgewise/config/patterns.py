@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from edgewise.config.problems import BadValue, nearest, show
 
@@ -15,6 +16,7 @@ _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _IPV6 = re.compile(r"\[[0-9a-f:.]+\]")
 _LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})*")
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\*?)\}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FORBIDDEN = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
@@ -63,7 +65,7 @@ def _segment(segment: str, last: bool, text: str) -> str:
     if parameter:
         return parameter[1]
     if segment in (".", "..") or _FORBIDDEN.search(segment):
-        raise BadValue(f"{show(text)} can never match, since requests with {show(segment)} are refused or resolved", _PATH)
+        raise BadValue(f"{show(text)} can never match: no request arrives here with {show(segment)}", _PATH)
     if not _LITERAL.fullmatch(segment):
         close = text[:-1] + "/*" if last and text.endswith("*") and _LITERAL.fullmatch(segment[:-1]) else ""
         raise BadValue(f"{show(segment)} in {show(text)} is neither plain text nor a parameter", _PATH, close)
@@ -72,14 +74,13 @@ def _segment(segment: str, last: bool, text: str) -> str:
 
 def check_prefix(text: str) -> str:
     """Return a plain path prefix that begins with a slash. Raises BadValue."""
-    if not text.startswith("/") or not all(_LITERAL.fullmatch(segment) for segment in text.split("/")):
-        close = "/" + text if text and not text.startswith("/") and check_plain("/" + text) else ""
-        raise BadValue(f"{show(text)} is not a path prefix", 'plain text that begins with a slash, such as "/api"', close)
+    if not text.startswith("/") or not _is_plain(text):
+        close = "/" + text if text and not text.startswith("/") and _is_plain(text) else ""
+        raise BadValue(f"{show(text)} is not a path prefix", 'plain text after a slash, such as "/api"', close)
     return text
 
 
-def check_plain(text: str) -> bool:
-    """Return whether a path has only literal segments."""
+def _is_plain(text: str) -> bool:
     return all(_LITERAL.fullmatch(segment) for segment in text.split("/"))
 
 
@@ -93,16 +94,16 @@ def template_fields(text: str) -> list[str]:
     """Return the names a template uses, in order. Raises BadValue."""
     rest = _FIELD.sub("", text)
     names = _FIELD.findall(text)
-    if "{" in rest or "}" in rest or any(not _PARAMETER.fullmatch(f"{{{name}}}") or name.endswith("*") for name in names):
+    if "{" in rest or "}" in rest or not all(_PARAMETER_NAME.fullmatch(name) for name in names):
         raise BadValue(f"{show(text)} is not a template", 'text with names in braces, such as "/items/{id}"')
     if any(ord(character) <= 32 or ord(character) >= 127 for character in text):
-        raise BadValue(f"{show(text)} has characters that no URL may have", "ASCII without spaces, others percent-encoded")
+        raise BadValue(f"{show(text)} has characters that no URL may have", "ASCII without spaces, the rest encoded")
     return names
 
 
-def check_fields(text: str, parameters: list[str]) -> None:
-    """Raise BadValue where a template uses a name that is neither a parameter nor one of TEMPLATE_NAMES."""
+def unknown_fields(text: str, parameters: list[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield (message, expected, nearest) for each name in a template that is no parameter nor in TEMPLATE_NAMES."""
     known = [*parameters, *TEMPLATE_NAMES]
-    for name in template_fields(text):
+    for name in _FIELD.findall(text):
         if name not in known:
-            raise BadValue(f'"{name}" is no parameter of the path', "one of " + ", ".join(known), nearest(name, known))
+            yield f'"{name}" is no parameter of the path', "one of " + ", ".join(known), nearest(name, known)

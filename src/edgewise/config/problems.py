@@ -25,6 +25,8 @@ class Mistake:
     message: str
     expected: str = ""
     nearest: str = ""
+    other: Path = ()
+    """Another place that has part in it; its line is shown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from edgewise.config.types import (
     Count,
-    Fields,
     FieldName,
+    Fields,
     FieldValue,
     FileName,
     HostPatterns,
@@ -43,18 +43,18 @@ class Respond(Model):
     """Content, sent as UTF-8."""
     content_type: FieldValue = "text/plain; charset=utf-8"
     """Content-Type field."""
-    headers: Fields = {}
+    headers: Fields = Field(default={})
     """Further fields."""
 
 
 class HeaderEdits(Model):
     """Changes to header fields, in the order remove, set, add."""
 
-    set: Fields = {}
+    set: Fields = Field(default={})
     """Fields put in place of those of the same name."""
-    add: Fields = {}
+    add: Fields = Field(default={})
     """Fields added."""
-    remove: list[FieldName] = []
+    remove: list[FieldName] = Field(default=[])
     """Names of fields removed."""
 
 
@@ -81,13 +81,13 @@ class Route(Model):
     """Paths: exact "/a", prefix "/a/*", parameters "/users/{id}/posts", "{rest*}" last."""
     method: Methods | None = None
     """Methods; by default all."""
-    headers: dict[Token, FieldValue] = {}
+    headers: dict[Token, FieldValue] = Field(default={})
     """Fields the request must have; "*": any value."""
-    query: dict[str, str] = {}
+    query: dict[str, str] = Field(default={})
     """Query parameters the request must have; "*": any value."""
     upstream: str | None = None
     """Name of the upstream that answers."""
-    split: dict[str, Count] = {}
+    split: dict[str, Count] = Field(default={})
     """Names of upstreams and their weights (canary)."""
     redirect: Redirect | None = None
     """Answer with a redirect."""
@@ -113,9 +113,9 @@ class Route(Model):
     """Let WebSocket upgrades through."""
     internal: bool = False
     """Reached only through X-Accel-Redirect."""
-    accel: dict[PathPrefix, FileName] = {}
+    accel: dict[PathPrefix, FileName] = Field(default={})
     """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
-    filters: list[Annotated[str, Field(min_length=1)]] = []
+    filters: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
     """Filters in order: import paths "package.module:attribute" or names of installed filters."""
     filter_timeout: PositiveDuration = 5.0
     """Time each filter may take."""

@@ -51,15 +51,15 @@ def _off_is_none(value: Any) -> Any:
 class Server(Model):
     """Listeners, workers and the limits of every connection."""
 
-    listen: list[ListenAddress] = ["127.0.0.1:8080"]
+    listen: list[ListenAddress] = Field(default=["127.0.0.1:8080"])
     """Addresses for plain HTTP: "host:port", "[IPv6]:port", ":port" on every IPv4 address, "unix:/path"."""
-    tls_listen: list[ListenAddress] = []
+    tls_listen: list[ListenAddress] = Field(default=[])
     """Addresses for HTTPS."""
     workers: PositiveCount = Field(default_factory=lambda: os.cpu_count() or 1)
     """Worker processes; by default one a core."""
     admin: Annotated[ListenAddress | None, BeforeValidator(_off_is_none)] = "127.0.0.1:9900"
     """Address of the admin API, /metrics and /healthz; "off" for none."""
-    trusted_proxies: list[Network] = []
+    trusted_proxies: list[Network] = Field(default=[])
     """Addresses and networks of proxies in front, whose X-Forwarded-* fields are believed."""
     accept_proxy_protocol: bool = False
     """Expect a PROXY protocol header on each connection."""
@@ -101,7 +101,7 @@ class Certificate(Model):
     """File of the certificate chain (PEM)."""
     key: FileName
     """File of the key (PEM)."""
-    hosts: list[HostName] = []
+    hosts: list[HostName] = Field(default=[])
     """Host names to use it for; by default those in the certificate."""
 
 
@@ -117,7 +117,7 @@ class TlsHost(Model):
 class Tls(Model):
     """Certificates and TLS settings of tls_listen."""
 
-    certificates: list[Certificate] = []
+    certificates: list[Certificate] = Field(default=[])
     """Certificates, chosen by the name the client asks for; the first is the default."""
     min_version: Literal["1.2", "1.3"] = "1.2"
     """Oldest TLS version accepted."""
@@ -125,7 +125,7 @@ class Tls(Model):
     """Whether clients are asked for a certificate (mTLS)."""
     client_ca: FileName | None = None
     """File of the authorities whose client certificates are accepted."""
-    hosts: dict[HostName, TlsHost] = {}
+    hosts: dict[HostName, TlsHost] = Field(default={})
     """Client certificates by host name."""
 
 
@@ -136,7 +136,7 @@ class TcpRoute(Model):
     """Address to listen on."""
     upstream: str | None = None
     """Name of the upstream; with sni, that of connections whose name is not listed."""
-    sni: dict[HostName, str] = {}
+    sni: dict[HostName, str] = Field(default={})
     """Names of upstreams by the host name in the TLS ClientHello (passthrough)."""
     accept_proxy_protocol: bool = False
     """Expect a PROXY protocol header on each connection."""
@@ -151,11 +151,11 @@ class Config(Model):
     """Log of finished requests."""
     tls: Tls = Tls()
     """Certificates and TLS settings."""
-    upstreams: dict[Name, Upstream] = {}
+    upstreams: dict[Name, Upstream] = Field(default={})
     """Groups of servers, by name."""
-    routes: list[Route] = []
+    routes: list[Route] = Field(default=[])
     """Routes; their order does not matter."""
-    tcp: list[TcpRoute] = []
+    tcp: list[TcpRoute] = Field(default=[])
     """Layer 4 routes."""
 
     @model_validator(mode="after")

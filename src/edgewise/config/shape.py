@@ -6,7 +6,7 @@ import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from edgewise.config.problems import Path
+from edgewise.config.problems import Mistake, Path, dotted, nearest
 from edgewise.config.schema import Config, Model
 
 
@@ -35,6 +35,15 @@ def keys_at(path: Path) -> list[str]:
     return [key for choice in at(path) if _is_model(choice) for key in choice.model_fields]
 
 
+def unknown_key(path: Path) -> Mistake:
+    """Return the mistake of a path whose last key the schema does not have."""
+    keys = keys_at(path[:-1])
+    if not keys:
+        return Mistake(path, f"{dotted(path[:-1])} has no keys")
+    close = nearest(str(path[-1]), keys)
+    return Mistake(path, "unknown key", "" if close else "one of " + ", ".join(sorted(keys)), close)
+
+
 def kinds_at(path: Path) -> set[type]:
     """Return which of str, int, float, bool, list and dict a value at a path may be in TOML."""
     kinds: set[type] = set()
@@ -51,7 +60,7 @@ def _step(parent: Any, part: str | int) -> Iterator[Any]:
         field = parent.model_fields.get(part)
         if field is not None:
             yield from alternatives(field.annotation)
-    elif (get_origin(parent) is dict and isinstance(part, str)) or (get_origin(parent) is list and isinstance(part, int)):
+    elif get_origin(parent) is (list if isinstance(part, int) else dict):
         yield from alternatives(get_args(parent)[-1])
 
 

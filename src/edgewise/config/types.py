@@ -97,7 +97,8 @@ StatusRange = Annotated[int | str, BeforeValidator(check_status_range), _INTEGER
 RetryCondition = Annotated[int | str, BeforeValidator(check_retry_condition), _INTEGER_OR_TEXT]
 
 HostPatterns = Annotated[
-    Annotated[HostName, Tag("<one>")] | Annotated[list[HostName], Field(min_length=1), Tag("<list>")], Discriminator(_kind)
+    Annotated[HostName, Tag("<one>")] | Annotated[list[HostName], Field(min_length=1), Tag("<list>")],
+    Discriminator(_kind),
 ]
 PathPatterns = Annotated[
     Annotated[PathPattern, Tag("<one>")] | Annotated[list[PathPattern], Field(min_length=1), Tag("<list>")],

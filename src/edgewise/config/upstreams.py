@@ -28,6 +28,8 @@ from edgewise.config.types import (
     Token,
 )
 
+Balance = Literal["round_robin", "least_connections", "random_two", "ewma", "ip_hash", "consistent_hash"]
+
 
 class UpstreamServer(Model):
     """One server of an upstream. A text in place of the table is its address."""
@@ -66,7 +68,7 @@ class Health(Model):
     """Time between two checks of a server."""
     timeout: PositiveDuration = 2.0
     """Time a check may take."""
-    status: Annotated[list[StatusRange], Field(min_length=1)] = ["200-399"]
+    status: Annotated[list[StatusRange], Field(min_length=1)] = Field(default=["200-399"])
     """Statuses that count as healthy: numbers and ranges."""
     body: Annotated[str, Field(min_length=1)] | None = None
     """Text that the body must contain."""
@@ -130,7 +132,7 @@ class Retry(Model):
 
     attempts: PositiveCount = 2
     """Attempts in all, the first included."""
-    on: list[RetryCondition] = ["connect"]
+    on: list[RetryCondition] = Field(default=["connect"])
     """Reasons: "connect" (no connection was made), and statuses, for idempotent methods."""
     body_limit: Size = 65536
     """Request content kept for a retry; larger requests are not sent again."""
@@ -192,13 +194,14 @@ def _switch(value: Any) -> str:
 
 
 _SWITCHED = (Discriminator(_switch), BeforeValidator(_true_is_defaults, json_schema_input_type=Any))
+_Server = Annotated[UpstreamServer, BeforeValidator(_server_table, json_schema_input_type=str | UpstreamServer)]
 _False = Annotated[Literal[False], Tag("<false>")]
 
 
 class Upstream(Model):
     """A group of servers that answer the same requests: exactly one of servers, srv and app says where they are."""
 
-    servers: list[Annotated[UpstreamServer, BeforeValidator(_server_table, json_schema_input_type=str | UpstreamServer)]] = []
+    servers: list[_Server] = Field(default=[])
     """Addresses, or tables with address, weight, backup and max_connections."""
     srv: SrvName | None = None
     """Name of an SRV record that lists the servers, such as "_http._tcp.shop.internal"."""
@@ -208,7 +211,7 @@ class Upstream(Model):
     """Processes of the app."""
     app_interface: Literal["asgi", "wsgi", "auto"] = "auto"
     """Interface of the app; "auto" looks at the object."""
-    balance: Literal["round_robin", "least_connections", "random_two", "ewma", "ip_hash", "consistent_hash"] = "round_robin"
+    balance: Balance = "round_robin"
     """How a server is chosen."""
     hash_key: HashKey = "ip"
     """Key of consistent_hash: "ip", "path", "header:NAME" or "cookie:NAME"."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from collections.abc import Iterable
 
 from edgewise.config.problems import BadValue, nearest, show
 
 DURATION = 'a duration such as "250ms", "2s", "1m" or "1h", or a number of seconds'
 SIZE = 'a size such as "16KiB", "64KB", "1MiB" or "100MB", or a number of bytes'
 STATUS = 'a status such as 204, or a range such as "200-399"'
+_ONE_LINE = "one line without spaces at its ends, ISO 8859-1 characters only"
 FRAMING_FIELDS = frozenset(
     {"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
 )
@@ -21,6 +23,11 @@ _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SIZE = re.compile(r"([0-9]{1,15})(B|KB|KiB|MB|MiB|GB|GiB)")
 _SIZE_UNITS = {
     "B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3,
+}  # fmt: skip
+_QUANTITY = re.compile(r" *([0-9]{1,9}) *([A-Za-z]{0,12}) *")
+_LONG_UNITS = {
+    "sec": "s", "second": "s", "seconds": "s", "min": "m", "minute": "m", "minutes": "m", "hour": "h", "hours": "h",
+    "milliseconds": "ms", "k": "kb", "m": "mb", "g": "gb", "bytes": "b",
 }  # fmt: skip
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
@@ -41,7 +48,7 @@ def parse_duration(value: object) -> float:
         return float(value)
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise BadValue(f"{show(value)} is not a duration", DURATION, _repaired(value, _DURATION))
+        raise BadValue(f"{show(value)} is not a duration", DURATION, _repaired(value, _DURATION_UNITS))
     return float(found[1]) * _DURATION_UNITS[found[2]]
 
 
@@ -53,23 +60,18 @@ def parse_size(value: object) -> int:
         return value
     found = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise BadValue(f"{show(value)} is not a size", SIZE, _repaired(value, _SIZE))
+        raise BadValue(f"{show(value)} is not a size", SIZE, _repaired(value, _SIZE_UNITS))
     return int(found[1]) * _SIZE_UNITS[found[2]]
 
 
-def _repaired(value: object, wanted: re.Pattern[str]) -> str:
-    """Return `value` in the spelling of `wanted` where only spaces, letter case or a long unit name differ."""
-    if not isinstance(value, str):
+def _repaired(value: object, units: Iterable[str]) -> str:
+    """Return `value` as it would be right, where only spaces, letter case or a long name of the unit are wrong."""
+    found = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
         return ""
-    text = re.sub(r"\s", "", value)
-    number = re.match(r"[0-9.]*", text)[0]  # type: ignore[index]
-    unit = text[len(number) :].lower()
-    units = {"seconds": "s", "second": "s", "sec": "s", "minutes": "m", "minute": "m", "min": "m", "hours": "h", "k": "KB"}
-    spellings = (*_DURATION_UNITS, *_SIZE_UNITS, units.get(unit, ""), units.get(unit, "") or unit.rstrip("b").upper() + "B")
-    return next(
-        (number + u for u in spellings if u.lower() in (unit, units.get(unit, "-").lower()) and wanted.fullmatch(number + u)),
-        "",
-    )
+    word = found[2].lower()
+    word = _LONG_UNITS.get(word, word)
+    return next((found[1] + unit for unit in units if unit.lower() == word), "")
 
 
 def parse_number(text: str) -> int | float | None:
@@ -138,15 +140,15 @@ def check_field_value(text: str) -> str:
     """Return a field value (RFC 9110 section 5.5, ISO 8859-1). Raises BadValue."""
     latin = all(ord(character) < 256 for character in text)
     if not latin or not _FIELD_VALUE.fullmatch(text) or text != text.strip(" \t"):
-        raise BadValue(f"{show(text)} is not a header value", "one line without spaces at its ends, ISO 8859-1 characters only")
+        raise BadValue(f"{show(text)} is not a header value", _ONE_LINE)
     return text
 
 
 def check_method(text: str) -> str:
     """Return a request method, upper case. CONNECT never matches a route. Raises BadValue."""
     if text == "CONNECT" or not _TOKEN.fullmatch(text) or text != text.upper():
-        close = nearest(text, _METHODS)
-        raise BadValue(f"{show(text)} is not a method that a route can match", "a method in upper case, such as GET", close)
+        expected = "a method in upper case, such as GET"
+        raise BadValue(f"{show(text)} is not a method that a route can match", expected, nearest(text, _METHODS))
     return text
 
 
@@ -178,7 +180,7 @@ def check_srv(text: str) -> str:
 
 
 def check_name(text: str) -> str:
-    """Return the name of an upstream or route, fit for metrics and for UPSTREAM/SERVER on the command line. Raises BadValue."""
+    """Return the name of an upstream or route, fit for metrics and for UPSTREAM/SERVER. Raises BadValue."""
     if not _NAME.fullmatch(text):
-        raise BadValue(f"{show(text)} is not a name", "letters, digits, '-', '_' and '.', beginning with a letter or digit, at most 64")
+        raise BadValue(f"{show(text)} is not a name", "at most 64 letters, digits, dots, '-' and '_', no sign first")
     return text

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgewise.config.problems import BadValue, Mistake, Path, dotted, nearest, show
-from edgewise.config.shape import keys_at
+from edgewise.config.shape import unknown_key
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -43,7 +43,7 @@ def mistakes(error: ValidationError, data: Mapping[str, Any]) -> Iterator[Mistak
 def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mistake:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(path)
+        return unknown_key(path)
     if kind == "missing":
         return Mistake(path, "is missing")
     if kind == "value_error" and isinstance(context["error"], BadValue):
@@ -60,16 +60,11 @@ def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mista
         return Mistake(path, f"found {found}", "at least one item")
     if kind == "string_too_short":
         least = context["min_length"]
-        return Mistake(path, f"{found} is too short", "a text that is not empty" if least == 1 else f"at least {least} characters")
+        expected = "a text that is not empty" if least == 1 else f"at least {least} characters"
+        return Mistake(path, f"{found} is too short", expected)
     if kind == "list_type" and isinstance(value, dict):
         return Mistake(path, "found one table", f"a list of tables, each written [[{dotted(path)}]]")
     return Mistake(path, f"found {found}", _TYPES.get(kind, "another value"))
-
-
-def _unknown_key(path: Path) -> Mistake:
-    keys = keys_at(path[:-1])
-    close = nearest(str(path[-1]), keys)
-    return Mistake(path, "unknown key", "" if close else "one of " + ", ".join(sorted(keys)), close)
 
 
 def _not_a_choice(path: Path, value: object, expected: str) -> Mistake:

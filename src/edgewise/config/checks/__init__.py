@@ -1,0 +1,24 @@
+"""Checks between keys: names that must exist, choices that exclude each other, files, addresses taken twice.
+
+They read the plain document, not the validated model, so that their findings stand beside those of the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+from typing import Any
+
+from edgewise.config.checks.listeners import check_listeners
+from edgewise.config.checks.routes import check_routes
+from edgewise.config.checks.tls import check_tls
+from edgewise.config.checks.upstreams import check_upstreams
+from edgewise.config.problems import Mistake
+
+
+def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
+    """Yield the mistakes between the keys of a document; values of a wrong type are passed over."""
+    yield from check_upstreams(data)
+    yield from check_routes(data)
+    yield from check_listeners(data)
+    yield from check_tls(data, directory)

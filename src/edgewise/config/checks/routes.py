@@ -1,0 +1,91 @@
+"""Routes: what becomes of a request, that no two take the same requests, that templates use names that exist."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from edgewise.config.checks.tables import exactly_one, tables, texts, value_at
+from edgewise.config.patterns import path_parameters, unknown_fields
+from edgewise.config.problems import BadValue, Mistake, Path, dotted
+
+_PARAMETER = re.compile(r"\{[^{}*]*\}")
+_REST_PARAMETER = re.compile(r"\{[^{}]*\*\}")
+_NO_CONTENT = (204, 304)
+
+
+def check_routes(data: dict[str, Any]) -> Iterator[Mistake]:
+    """Yield the mistakes of routes."""
+    for path, route in tables(data, "routes"):
+        yield from exactly_one(path, route, ("upstream", "split", "redirect", "respond"))
+        yield from _split(path, route)
+        yield from _rewriting(path, route)
+        if value_at(route, "respond", "status") in _NO_CONTENT and value_at(route, "respond", "body"):
+            yield Mistake(
+                (*path, "respond", "body"), f"an answer of status {route['respond']['status']} has no content"
+            )
+    yield from _equal_names(data)
+    yield from _equal_matches(data)
+
+
+def _split(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
+    split = route.get("split")
+    if isinstance(split, dict) and not any(split.values()):
+        yield Mistake((*path, "split"), "no upstream has a weight", "at least one weight above 0")
+
+
+def _rewriting(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
+    if "rewrite" in route and "strip_prefix" in route:
+        yield Mistake((*path, "rewrite"), "strip_prefix and rewrite exclude each other")
+    rewrite = route.get("rewrite")
+    if isinstance(rewrite, str) and not rewrite.startswith("/"):
+        yield Mistake((*path, "rewrite"), f"{json.dumps(rewrite)} does not begin with a slash", nearest="/" + rewrite)
+    parameters = _common_parameters(route)
+    for key in (("rewrite",), ("redirect", "to")):
+        template = value_at(route, *key)
+        if isinstance(template, str) and parameters is not None:
+            yield from (Mistake((*path, *key), *words) for words in unknown_fields(template, parameters))
+
+
+def _common_parameters(route: dict[str, Any]) -> list[str] | None:
+    """Return the parameters that every path of a route has; None where a path is not valid."""
+    try:
+        each = [path_parameters(pattern) for pattern in texts(route.get("path", "/*"))]
+    except BadValue:
+        return None
+    return [name for name in each[0] if all(name in others for others in each)] if each else None
+
+
+def _equal_names(data: dict[str, Any]) -> Iterator[Mistake]:
+    first: dict[str, Path] = {}
+    for path, route in tables(data, "routes"):
+        name = route.get("name")
+        if isinstance(name, str) and first.setdefault(name, path) is not path:
+            message = f'the name "{name}" is that of {dotted(first[name])} too'
+            yield Mistake((*path, "name"), message, other=first[name])
+
+
+def _equal_matches(data: dict[str, Any]) -> Iterator[Mistake]:
+    first: dict[str, Path] = {}
+    for path, route in tables(data, "routes"):
+        for match in _matches(route):
+            if first.setdefault(match, path) is not path:
+                message = f"takes the same requests as {dotted(first[match])}"
+                yield Mistake(path, message, "another host, path, method, headers or query", other=first[match])
+                break
+
+
+def _matches(route: dict[str, Any]) -> Iterator[str]:
+    """Yield one text for each host, path and method of a route: equal texts match the same requests."""
+    hosts = texts(route.get("host")) or [""]
+    paths = [_PARAMETER.sub("{}", _REST_PARAMETER.sub("*", path)) for path in texts(route.get("path", "/*"))]
+    methods = texts(route.get("method")) or [""]
+    headers = route.get("headers")
+    fields = sorted((name.lower(), str(value)) for name, value in headers.items()) if isinstance(headers, dict) else []
+    query = route.get("query")
+    pairs = sorted((name, str(value)) for name, value in query.items()) if isinstance(query, dict) else []
+    for combination in itertools.product(hosts, paths, methods):
+        yield json.dumps([combination, fields, pairs, route.get("internal") is True])

@@ -1,0 +1,61 @@
+"""Upstreams: where their servers are, that names given elsewhere exist, what contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from edgewise.config.checks.tables import exactly_one, tables, value_at
+from edgewise.config.problems import Mistake, Path, nearest
+
+_HTTP_ONLY = ("path", "body", "status", "host")
+
+
+def check_upstreams(data: dict[str, Any]) -> Iterator[Mistake]:
+    """Yield the mistakes of upstreams and of what names them."""
+    for path, table in tables(data, "upstreams"):
+        yield from exactly_one(path, table, ("servers", "srv", "app"))
+        if table.get("servers") == []:
+            yield Mistake((*path, "servers"), "found an empty list", "at least one server")
+        yield from _health(path, table)
+    yield from _names(data)
+    yield from _unreachable(data)
+
+
+def _health(path: Path, table: dict[str, Any]) -> Iterator[Mistake]:
+    if value_at(table, "health", "type") == "tcp":
+        for key in _HTTP_ONLY:
+            if key in table["health"]:
+                yield Mistake((*path, "health", key), "has no meaning for a check of type tcp", 'type = "http"')
+
+
+def _names(data: dict[str, Any]) -> Iterator[Mistake]:
+    upstreams = data.get("upstreams")
+    known = sorted(upstreams) if isinstance(upstreams, dict) else []
+    for path, name in _references(data):
+        if isinstance(name, str) and name not in known:
+            close = nearest(name, known)
+            choices = "one of " + ", ".join(known) if known else "a table [upstreams.NAME]"
+            yield Mistake(path, f'there is no upstream "{name}"', "" if close else choices, close)
+
+
+def _references(data: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """Yield each place that names an upstream, and the name."""
+    for path, table in [*tables(data, "routes"), *tables(data, "tcp")]:
+        if "upstream" in table:
+            yield (*path, "upstream"), table["upstream"]
+    for path, table in tables(data, "routes"):
+        split = table.get("split")
+        for name in split if isinstance(split, dict) else ():
+            yield (*path, "split", name), name
+    for path, table in tables(data, "tcp"):
+        names = table.get("sni")
+        for host, name in names.items() if isinstance(names, dict) else ():
+            yield (*path, "sni", host), name
+
+
+def _unreachable(data: dict[str, Any]) -> Iterator[Mistake]:
+    upstreams = data.get("upstreams")
+    if isinstance(upstreams, dict) and len(upstreams) > 1 and not data.get("routes") and not data.get("tcp"):
+        expected = "a [[routes]] table that names one of them"
+        yield Mistake(("upstreams",), f"there are {len(upstreams)} upstreams and no routes", expected)
