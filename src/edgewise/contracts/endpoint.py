@@ -25,7 +25,9 @@ class Endpoint:
         "slot", "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
 
-    def __init__(self, key: str, address: Address, weight: int = 1, *, backup: bool = False, max_connections: int = 0) -> None:
+    def __init__(
+        self, key: str, address: Address, weight: int = 1, *, backup: bool = False, max_connections: int = 0
+    ) -> None:
         self.key = key
         """`upstream/server`, unique in the configuration; what `edgewise drain` names."""
         self.name = key.partition("/")[2]
@@ -89,7 +91,7 @@ class Upstream:
     """A named group of endpoints with one policy. The same object lives on across reloads where unchanged."""
 
     __slots__ = (
-        "active", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle", "max_waiting",
+        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle", "max_waiting",
         "name", "on_change", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout", "response_timeout", "retries",
         "retry", "server_name", "spec", "tls",
     )  # fmt: skip
@@ -117,6 +119,9 @@ class Upstream:
         """Seconds after which a GET is sent to a second endpoint; 0 for never."""
         self.tls: ssl.SSLContext | None = None
         self.server_name: str | None = None
+        """Name verified in the upstream's certificate and sent as SNI; None: the endpoint's host name."""
+        self.authority = b""
+        """Host sent upstream by routes that do not preserve the client's."""
         self.proxy_protocol = 0
         """0, 1 or 2: version of the PROXY protocol header sent on each new connection."""
         self.active = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgewise.contracts.endpoint import Endpoint
+    from edgewise.contracts.endpoint import Endpoint, Upstream
     from edgewise.contracts.plan import Plan
 
 
@@ -16,15 +16,18 @@ class Exchange:
     """
 
     __slots__ = (
-        "attempts", "body", "client", "connected", "context", "end", "endpoint", "failure", "first_byte",
-        "plan", "picked", "request_bytes", "request_id", "response_bytes", "set_cookie", "span_id", "started", "status", "ended",
-        "tried", "upstream", "dispatched", "request", "response", "retrying", "replay", "head", "task", "waiting",
+        "answered", "attempting", "attempts", "body", "client", "connected", "context", "dispatched", "end", "ended", "endpoint", "failure",
+        "first_byte", "group", "head", "hedge", "plan", "request", "request_bytes", "request_id", "response_bytes", "retrying",
+        "route", "set_cookie", "span_id", "stale", "started", "status", "task", "tried", "upstream", "waiting",
     )  # fmt: skip
 
     def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:
         self.client = client
         """The downstream connection (`proxy.downstream.Downstream`): has `.peer_ip` (str), `.tls` (bool)."""
         self.plan = plan
+        self.route = plan.route
+        self.group: Upstream | None = plan.upstream
+        """The upstream in use: the plan's, or the one that a split chose."""
         self.started = started
         self.request_id = request_id
         """32 hexadecimal digits; also the trace id where the client sent no valid traceparent."""
@@ -40,10 +43,12 @@ class Exchange:
         self.upstream: Any = None
         """The upstream connection in use (`proxy.upstream.UpstreamConnection`)."""
         self.attempts = 0
+        self.attempting = False
+        """An attempt is under way and counted in its endpoint's `active`."""
+        self.stale = 0
+        """Reused connections that turned out to be closed."""
         self.tried: tuple[Endpoint, ...] = ()
         """Endpoints that earlier attempts used."""
-        self.picked = 0.0
-        """When a server was chosen the first time."""
         self.dispatched = 0.0
         """When a connection was at hand for the attempt that was answered."""
         self.connected = 0.0
@@ -60,14 +65,17 @@ class Exchange:
         """Filters' own values; made on first use."""
         self.request: Any = None
         """`contracts.filters.Request`, made only for routes with filters."""
-        self.response: Any = None
         self.head: bytes | None = None
         """Upstream head rebuilt by a filter; None: the plan's own is sent."""
         self.body: Any = None
         """State of the request content still to be relayed; None when there is none (left)."""
-        self.replay: bytes | None = b""
-        """Request content sent so far, kept for a retry; None once it passed the limit."""
+        self.answered = False
+        """A final response head went to the client: nothing can be retried any more."""
         self.retrying = False
+        """Counted in the upstream's retry budget."""
+        self.hedge: Any = None
+        """Second upstream connection of a hedged request, or the timer that will open it."""
         self.task: Any = None
+        """asyncio.Task of an async filter that is running."""
         self.waiting = False
         """In an endpoint's queue."""

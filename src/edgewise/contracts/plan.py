@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgewise.http.head import RequestHead, ResponseHead
 
@@ -12,13 +12,25 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
 
 
+Params = dict[str, bytes]
+"""Path parameters of a match, percent-encoded as sent."""
+
+
+class Answer(NamedTuple):
+    """A response made at the edge."""
+
+    status: int
+    fields: tuple[tuple[bytes, bytes], ...]
+    content: bytes
+
+
 class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "answer", "buffer_request", "body_limit", "body_timeout", "done", "forward_edits", "index", "internal", "name",
-        "request_filters", "response_edits", "response_filters", "rewrite", "response_timeout", "split", "upstream",
-        "websocket", "accel_roots", "preserve_host", "response_memos", "spec", "filter_timeout", "static_root", "queue_timeout",
+        "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "done", "drop", "filter_timeout", "forward_edits",
+        "index", "internal", "name", "preserve_host", "request_filters", "response_edits", "response_filters", "response_memos",
+        "response_timeout", "rewrite", "spec", "split", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -29,13 +41,15 @@ class Route:
         self.upstream: Upstream | None = None
         self.split: Callable[[Exchange], Upstream] | None = None
         """Weighted choice between upstreams (canary); None where there is one upstream."""
-        self.answer: Callable[[RequestHead], bytes | None] | None = None
-        """Redirects and fixed responses: head -> whole prepared HTTP/1.1 response without Connection field; else None."""
-        self.rewrite: Callable[[RequestHead], bytes] | None = None
-        """Head -> target to forward; None: the target as matched."""
+        self.answer: Callable[[RequestHead, Params, bytes], Answer] | None = None
+        """Redirects and fixed responses: (head, path parameters, scheme) -> answer."""
+        self.rewrite: Callable[[RequestHead, Params], bytes] | None = None
+        """(head, path parameters) -> target to forward; None: the target as matched."""
         self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
         """(set | add | remove, lower-case name, value) on the request head."""
         self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
+        self.drop: frozenset[bytes] = frozenset()
+        """Lower-case names never forwarded, or set anew, beside the hop-by-hop ones."""
         self.request_filters: tuple[Any, ...] = ()
         self.response_filters: tuple[Any, ...] = ()
         self.filter_timeout = 5.0
@@ -47,7 +61,6 @@ class Route:
         """Seconds without a byte of request content after which 408 is sent."""
         self.response_timeout = 0.0
         """Seconds; 0: the upstream's."""
-        self.queue_timeout = 0.0
         self.buffer_request = False
         """Read the whole request content (bounded by body_limit) before a server is chosen."""
         self.preserve_host = True
@@ -56,7 +69,6 @@ class Route:
         """Reached only by X-Accel-Redirect."""
         self.accel_roots: tuple[tuple[bytes, str], ...] = ()
         """(URI prefix, directory) pairs for X-Accel-Redirect and X-Sendfile."""
-        self.static_root: str | None = None
         self.response_memos: dict[Any, Any] = {}
         self.spec: Any = None
 
@@ -68,35 +80,39 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "close", "expect", "forwarded_for", "head", "idempotent", "is_head", "keep", "log", "minor", "pick",
-        "responses", "request", "route", "simple", "trace", "upgrade", "upstream", "tracestate",
+        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head", "log", "request",
+        "responses", "responses_close", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
         self.route = route
         self.request = request
         self.upstream: Upstream | None = route.upstream
-        self.pick: Callable[[Exchange], Endpoint | None] | None = None
         self.head = b""
         """Upstream request head up to, not including, the fields that differ by request and connection."""
         self.body = request.body
         self.is_head = request.method == b"HEAD"
-        self.minor = request.minor
         self.close = not request.keep_alive
         self.upgrade = request.upgrade
         self.expect = request.expect_continue
         self.idempotent = False
-        self.answer: bytes | None = None
+        self.answer: Answer | None = None
         self.forwarded_for: bytes | None = None
         """Chain of a trusted peer's X-Forwarded-For to append to; None: overwrite."""
         self.trace: tuple[str, str] | None = None
         """(trace id, flags) of a valid traceparent (W3C Trace Context section 3.2); None: start one."""
-        self.tracestate = b""
+        self.forwarded_proto = False
+        """`head` already carries a trusted peer's X-Forwarded-Proto."""
         self.responses: Any = None
         """Memo response head bytes -> ResponsePlan for this route and kind of request."""
+        self.responses_close: Any = None
+        """The same for answers after which the client's connection must end."""
         self.simple = False
-        """No content, no filters, no queueing, no upgrade: the straight line applies."""
-        self.keep = True
+        """Nothing to check, read or run before a server is chosen."""
+        self.tls_key: str | None = None
+        """TLS settings this host wants; a connection made under others gets 421 (RFC 9110 section 7.4)."""
+        self.tunnel = False
+        """A layer 4 session: bytes are relayed, not parsed."""
         self.log: bytes | None = None
         """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
 
@@ -104,13 +120,25 @@ class Plan:
 class ResponsePlan:
     """All that follows from a response head alone, for one route and kind of request."""
 
-    __slots__ = ("accel", "body", "close", "gateway_error", "head", "keep_alive", "response", "status", "sendable", "chunk")
+    __slots__ = (
+        "accel",
+        "body",
+        "chunk",
+        "close",
+        "dateless",
+        "gateway_error",
+        "head",
+        "keep_alive",
+        "response",
+        "sendable",
+        "status",
+    )
 
     def __init__(self, response: ResponseHead) -> None:
         self.response = response
         self.status = response.status
         self.head = b""
-        """Downstream head, complete with its final CRLF."""
+        """Downstream head without its final CRLF where `dateless`, else complete."""
         self.body = response.body
         """How the upstream frames the content (`http.head`), already NO_BODY for HEAD, 204 and 304."""
         self.chunk = False
@@ -119,6 +147,8 @@ class ResponsePlan:
         """The client's connection ends after this answer."""
         self.keep_alive = response.keep_alive
         """The upstream connection may be reused."""
+        self.dateless = False
+        """The upstream sent no Date: one is added at each use (RFC 9110 section 6.6.1)."""
         self.gateway_error = response.status in (502, 503, 504)
         self.accel: bytes | None = None
         """Target of X-Accel-Redirect, or path of X-Sendfile where honoured."""

@@ -1,0 +1,166 @@
+"""A connection between accept and its first request: PROXY header, ClientHello, TLS handshake.
+
+Bytes are peeked and left in the kernel until it is known whose they are; SO_RCVLOWAT keeps a half-sent header from waking
+the worker again and again.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from edgewise.protocols import proxy_protocol, tls_client_hello
+from edgewise.protocols.errors import ProtocolError
+from edgewise.proxy import lifecycle
+from edgewise.proxy.downstream import Downstream
+from edgewise.proxy.plans import tunnel_plan
+from edgewise.proxy.wire import WOULD_BLOCK, handshake
+
+if TYPE_CHECKING:
+    from edgewise.contracts.table import TcpRoute
+    from edgewise.proxy.engine import Engine, Listener
+
+_PEEK = 20000
+
+
+class Arrival:
+    """One accepted connection on its way to become a `Downstream` or a tunnel."""
+
+    __slots__ = ("_engine", "_listener", "_peer", "_proxied", "_sock", "_tls_key", "deadline", "exchange", "fd")
+
+    def __init__(
+        self, engine: Engine, listener: Listener, sock: socket.socket, peer: tuple[str, int], *, proxied: bool
+    ):
+        self._engine = engine
+        self._listener = listener
+        self._sock: Any = sock
+        self._peer = peer
+        self._proxied = proxied
+        self._tls_key: str | None = None
+        self.exchange = None
+        self.fd = sock.fileno()
+        self.deadline = monotonic() + engine.limits.header_timeout
+        engine.connections.add(self)
+        engine.add_reader(self.fd, self._on_bytes)
+
+    def _on_bytes(self) -> None:
+        """Look at what is there; consume only a whole PROXY header."""
+        try:
+            data = self._sock.recv(_PEEK, socket.MSG_PEEK)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return
+        try:
+            enough = self._understand(data)
+        except ProtocolError:
+            self.close()
+            return
+        if not enough and self._sock is not None:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
+
+    def _understand(self, data: bytes) -> bool:
+        if self._proxied:
+            found = proxy_protocol.decode(data)
+            if found is None:
+                return False
+            header, size = found
+            self._sock.recv(size)
+            self._proxied = False
+            if isinstance(header.source, tuple):
+                self._peer = header.source
+            data = data[size:]
+            if not data:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                return True
+        kind = self._listener.kind
+        if kind == "plain":
+            self._settle(tls=False)
+            return True
+        if kind == "tcp" and not self._engine.table.tcp[self._listener.address].by_name:
+            self._tunnel(None)
+            return True
+        hello = tls_client_hello.peek(data)
+        if hello is None:
+            return False
+        if kind == "tcp":
+            self._tunnel(hello.server_name)
+        else:
+            self._begin_tls(hello.server_name)
+        return True
+
+    def _begin_tls(self, server_name: str | None) -> None:
+        """Choose the settings by name before the handshake: client certificates and versions hold (see docs/tls.md)."""
+        contexts = self._engine.table.contexts
+        if contexts is None:
+            self.close()
+            return
+        self._tls_key = contexts.key(server_name)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        self._engine.remove_reader(self.fd)
+        try:
+            context: ssl.SSLContext = contexts.choose(server_name)
+            self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
+        except (OSError, ValueError):
+            self.close()
+            return
+        self._handshake()
+
+    def _handshake(self) -> None:
+        loop = self._engine.loop
+        loop.remove_writer(self.fd)
+        try:
+            state = handshake(self._sock)
+        except OSError:
+            self.close()
+            return
+        if state == 1:
+            self._engine.add_reader(self.fd, self._handshake)
+        elif state == 2:
+            loop.add_writer(self.fd, self._handshake)
+        else:
+            self._settle(tls=True)
+
+    def _settle(self, *, tls: bool) -> None:
+        """The connection speaks HTTP from here on."""
+        sock = self._detach()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        client = self._engine.settle(self._listener, sock, self._peer)
+        client.tls_key = self._tls_key if tls else None
+        client.on_readable()
+
+    def _tunnel(self, server_name: str | None) -> None:
+        """Layer 4: choose an upstream and join the two (SNI passthrough where names are given)."""
+        route: TcpRoute = self._engine.table.tcp[self._listener.address]
+        group = route.by_name.get(server_name, route.default) if server_name else route.default
+        if group is None:
+            self.close()
+            return
+        sock = self._detach()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        client = Downstream(
+            self._engine, sock, self._peer, self._engine.plans_for(self._listener, self._peer[0]), tls=False
+        )
+        self._engine.connections.add(client)
+        lifecycle.begin_tunnel(client, tunnel_plan(route.route), group)
+
+    def _detach(self) -> Any:
+        sock, self._sock = self._sock, None
+        self._engine.remove_reader(self.fd)
+        self._engine.connections.discard(self)
+        return sock
+
+    def expired(self, now: float) -> None:
+        """No whole header or handshake in time."""
+        self.close()
+
+    def close(self, *, cut: bool = False) -> None:
+        """Close now; idempotent."""
+        if self._sock is not None:
+            self._engine.loop.remove_writer(self.fd)
+            self._detach().close()

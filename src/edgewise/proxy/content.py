@@ -1,0 +1,160 @@
+"""A request's content on its way upstream: checked, counted, re-framed, and kept for a retry within bounds."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from edgewise.http.head import CHUNKED
+from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.http1_chunked import ChunkedDecoder, encode_chunk, encode_last_chunk
+from edgewise.proxy import lifecycle
+from edgewise.proxy.wire import FOREVER
+
+if TYPE_CHECKING:
+    from edgewise.contracts.exchange import Exchange
+    from edgewise.proxy.downstream import Downstream
+    from edgewise.proxy.upstream import UpstreamConnection
+
+_HOLD = 65536
+"""Bytes held while no server is connected; past that the client is not read."""
+BUFFER_LIMIT = 1 << 20
+"""Bytes `buffer_request` gathers at most before a server is chosen; a longer content streams from there on."""
+
+
+class RequestContent:
+    """Content of one request, from client to upstream connection."""
+
+    __slots__ = (
+        "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started", "buffering", "complete",
+        "pending", "pending_bytes", "upstream",
+    )  # fmt: skip
+
+    def __init__(self, exchange: Exchange, client: Downstream, replay_limit: int) -> None:
+        self._exchange = exchange
+        self._client = client
+        body = exchange.plan.body
+        self._decoder = ChunkedDecoder(status=400) if body == CHUNKED else None
+        self._remaining = body
+        self.complete = False
+        self.upstream: UpstreamConnection | None = None
+        """Where content goes; None while it is held."""
+        self.pending: list[bytes] = []
+        """Framed content not yet given to an upstream connection."""
+        self.pending_bytes = 0
+        self._replay: list[bytes] | None = []
+        self._replay_limit = replay_limit
+        self._started = monotonic()
+        self.buffering = exchange.route.buffer_request
+        self._hold = BUFFER_LIMIT if self.buffering else _HOLD
+        self._extend_deadline()
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes read from the client; what follows the content goes back to its buffer."""
+        exchange = self._exchange
+        try:
+            pieces = self._framed(data)
+        except ProtocolError as error:
+            lifecycle.fail(exchange, error.status, "client-body", error.detail)
+            return
+        limit = exchange.route.body_limit
+        if limit and exchange.request_bytes > limit:
+            lifecycle.fail(exchange, 413, "client-body", "request content over the route's limit")
+            return
+        if self.complete:
+            self._client.deadline = FOREVER
+        else:
+            self._extend_deadline()
+        self._forward(pieces)
+
+    def _framed(self, data: bytes) -> list[bytes]:
+        """Check and re-frame (RFC 9112 sections 6 and 7.1); sets `complete`."""
+        exchange = self._exchange
+        decoder = self._decoder
+        if decoder is None:
+            if len(data) > self._remaining:
+                self._client.buffer = data[self._remaining :]
+                data = data[: self._remaining]
+            self._remaining -= len(data)
+            exchange.request_bytes += len(data)
+            self.complete = not self._remaining
+            return [data]
+        slices = decoder.feed(data)
+        exchange.request_bytes += sum(map(len, slices))
+        pieces = [encode_chunk(piece) for piece in slices if piece]
+        if decoder.done:
+            self.complete = True
+            self._client.buffer = decoder.rest
+            pieces.append(encode_last_chunk(decoder.trailers))
+        return pieces
+
+    def _forward(self, pieces: list[bytes]) -> None:
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if not data:
+            return
+        if self._replay is not None:
+            self._replay.append(data)
+            self._replay_limit -= len(data)
+            if self._replay_limit < 0:
+                self._replay = None
+        if self.upstream is not None:
+            if not self.upstream.send(data):
+                self._client.pause_reading()
+            return
+        self.pending.append(data)
+        self.pending_bytes += len(data)
+        if self.buffering and (self.complete or self.pending_bytes > self._hold):
+            self.buffering = False
+            lifecycle.admitted(self._exchange)
+        elif self.pending_bytes > self._hold and not self.complete:
+            self._client.pause_reading()
+            self._client.deadline = FOREVER
+
+    def attach(self, connection: UpstreamConnection) -> bytes:
+        """Let content flow to `connection` from now on; return what goes out right behind the head."""
+        self.upstream = connection
+        held = b"".join(self.pending)
+        self.pending.clear()
+        self.pending_bytes = 0
+        self.flow()
+        return held
+
+    def flow(self) -> None:
+        """Read the client again: the upstream took what it was given."""
+        if not self.complete:
+            self._extend_deadline()
+        self._client.resume_reading()
+
+    def rewind(self) -> bool:
+        """Prepare to send the content again from its start; False when it was not kept."""
+        if self.upstream is None:
+            return True
+        if self._replay is None:
+            return False
+        self.upstream = None
+        self.pending = list(self._replay)
+        self.pending_bytes = sum(map(len, self.pending))
+        return True
+
+    def _extend_deadline(self) -> None:
+        """A client must send something within `body_timeout`, and keep above the minimum rate."""
+        now = monotonic()
+        timeout = self._exchange.route.body_timeout
+        self._client.deadline = now + timeout
+        rate = self._client.engine.limits.min_rate
+        if rate:
+            slowest = self._started + timeout + self._exchange.request_bytes / rate
+            self._client.deadline = min(self._client.deadline, slowest)
+
+
+class UnreadContent:
+    """Content that will not be read: its connection lingers and closes, so that it cannot pass for a request."""
+
+    complete = False
+    upstream = None
+
+    def feed(self, data: bytes) -> None:
+        """Drop what still arrives while the answer is being written."""
+
+
+UNREAD = UnreadContent()

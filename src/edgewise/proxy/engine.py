@@ -1,0 +1,206 @@
+"""One worker's engine: its listeners, its connections and their deadlines, its generation of the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Literal, Protocol
+
+from edgewise.contracts.table import Limits, Table
+from edgewise.proxy.arrival import Arrival
+from edgewise.proxy.downstream import Downstream
+from edgewise.proxy.plans import Plans
+
+Kind = Literal["plain", "tls", "tcp"]
+_ACCEPTS = 64
+"""Connections accepted in one go, so that a flood of new ones does not starve those under way."""
+TICK = 0.25
+"""Seconds between two looks at the deadlines."""
+
+
+class Ids(Protocol):
+    """Makes request and span ids (W3C Trace Context section 3.2.2)."""
+
+    def next_id(self) -> str:
+        """Return 32 hexadecimal digits."""
+
+    def span_id(self) -> str:
+        """Return 16 hexadecimal digits."""
+
+
+class Listener:
+    """A listening socket, with what is known of the peers that come in by it."""
+
+    __slots__ = ("address", "kind", "sock", "strangers", "trusted")
+
+    def __init__(self, sock: socket.socket, kind: Kind, address: str, table: Table) -> None:
+        self.sock = sock
+        self.kind = kind
+        self.address = address
+        scheme = b"https" if kind == "tls" else b"http"
+        self.strangers = Plans(table, scheme=scheme, trusted=False)
+        self.trusted = Plans(table, scheme=scheme, trusted=True)
+
+
+class Engine:
+    """Moves requests in one process, on one event loop.
+
+    Deadlines are attributes, looked at four times a second: no timer is ever made for a request.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, table: Table, ids: Ids) -> None:
+        self.loop = loop
+        self.add_reader: Callable[..., Any] = loop.add_reader
+        self.remove_reader: Callable[..., Any] = loop.remove_reader
+        self.next_id = ids.next_id
+        self.span_id = ids.span_id
+        self.table = table
+        self.limits: Limits = table.limits
+        self.connections: set[Any] = set()
+        """All open connections (arrivals, clients, upstreams, tunnels); each has `deadline` and `expired(now)`."""
+        self.exchanges = 0
+        """Exchanges under way."""
+        self.accepted = 0
+        self.draining = False
+        self._drained: asyncio.Future[None] | None = None
+        self._drain_deadline = 0.0
+        self._listeners: list[Listener] = []
+        self._tick_handle = loop.call_later(TICK, self._tick_again)
+
+    # ---- configuration -----------------------------------------------------------------------------------------------
+
+    def load(self, table: Table) -> None:
+        """Swap the configuration. Exchanges under way end by the one they began with; no connection is touched."""
+        self.table = table
+        self.limits = table.limits
+        for listener in self._listeners:
+            listener.strangers.load(table)
+            listener.trusted.load(table)
+
+    def listen(self, sock: socket.socket, kind: Kind, address: str) -> None:
+        """Accept on a listening socket; `address` as written in the configuration."""
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits this
+        listener = Listener(sock, kind, address, self.table)
+        self._listeners.append(listener)
+        self.loop.add_reader(sock.fileno(), self._accept, listener)
+
+    def unlisten(self, kind: Kind, address: str) -> None:
+        """Accept no more there; connections that were accepted live on. The socket stays open."""
+        for listener in [one for one in self._listeners if (one.kind, one.address) == (kind, address)]:
+            self.loop.remove_reader(listener.sock.fileno())
+            self._listeners.remove(listener)
+
+    # ---- connections -------------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: Listener) -> None:
+        for _ in range(_ACCEPTS):
+            try:
+                sock, address = listener.sock.accept()
+            except OSError:  # nothing more to accept, or out of descriptors: the next tick's connections free some
+                return
+            self.accepted += 1
+            if len(self.connections) >= self.limits.max_connections:
+                sock.close()
+                continue
+            sock.setblocking(False)
+            self._arrive(listener, sock, (address[0], address[1]) if isinstance(address, tuple) else ("unix:", 0))
+
+    def _arrive(self, listener: Listener, sock: socket.socket, peer: tuple[str, int]) -> None:
+        if peer[0].startswith("::ffff:"):
+            peer = (peer[0][7:], peer[1])
+        table = self.table
+        wanted = (
+            table.tcp[listener.address].accept_proxy_protocol if listener.kind == "tcp" else table.accept_proxy_protocol
+        )
+        proxied = wanted and (peer[0] == "unix:" or table.is_trusted(peer[0]))
+        if listener.kind == "plain" and not proxied:
+            self.settle(listener, sock, peer)
+        else:
+            Arrival(self, listener, sock, peer, proxied=proxied)
+
+    def settle(self, listener: Listener, sock: socket.socket, peer: tuple[str, int]) -> Downstream:
+        """Begin to serve HTTP on a connection."""
+        client = Downstream(self, sock, peer, self.plans_for(listener, peer[0]), tls=listener.kind == "tls")
+        self.connections.add(client)
+        self.add_reader(client.fd, client.on_readable)
+        return client
+
+    def plans_for(self, listener: Listener, ip: str) -> Plans:
+        """Return the listener's plans for this kind of peer."""
+        trusted = ip == "unix:" or self.table.is_trusted(ip)
+        return listener.trusted if trusted else listener.strangers
+
+    def client_behind(self, peer: str, chain: bytes) -> str:
+        """Return the client that trusted proxies vouch for: the last address of the chain that is not one of them."""
+        address = peer
+        for part in reversed(chain.decode("latin-1").split(",")[-16:]):
+            if address != "unix:" and not self.table.is_trusted(address):
+                break
+            candidate = _address(part.strip(" \t"))
+            if candidate is None:
+                break
+            address = candidate
+        return address
+
+    # ---- time --------------------------------------------------------------------------------------------------------
+
+    def _tick_again(self) -> None:
+        self._tick_handle = self.loop.call_later(TICK, self._tick_again)
+        self.tick(monotonic())
+
+    def tick(self, now: float) -> None:
+        """End what is over its deadline; let the upstreams' detectors judge."""
+        for connection in [one for one in self.connections if one.deadline < now]:
+            connection.expired(now)
+        for upstream in self.table.upstreams.values():
+            if upstream.outlier is not None:
+                upstream.outlier.tick(now)
+        if self._drained is not None and not self._drained.done():
+            self._check_drained(now)
+
+    def memo_counts(self) -> tuple[int, int]:
+        """Return (misses, entries) over the listeners' plans."""
+        plans = [plans for listener in self._listeners for plans in (listener.strangers, listener.trusted)]
+        return sum(one.memo.misses for one in plans), sum(len(one.memo) for one in plans)
+
+    def drain(self, seconds: float) -> asyncio.Future[None]:
+        """Accept no more, let exchanges finish, close what is idle; done when all is closed or `seconds` passed."""
+        if self._drained is None:
+            self._drained = self.loop.create_future()
+            self._drain_deadline = monotonic() + seconds
+            self.draining = True
+            for listener in list(self._listeners):
+                self.unlisten(listener.kind, listener.address)
+            self.tick(monotonic())
+        return self._drained
+
+    def _check_drained(self, now: float) -> None:
+        late = now > self._drain_deadline
+        for connection in list(self.connections):
+            if late or (connection.exchange is None and isinstance(connection, Downstream) and not connection.buffer):
+                connection.close()
+        if late or not any(isinstance(one, Downstream) or one.exchange is not None for one in self.connections):
+            for connection in list(self.connections):
+                connection.close()
+            assert self._drained is not None
+            self._drained.set_result(None)
+            self._tick_handle.cancel()
+
+
+def _address(text: str) -> str | None:
+    """Return the IP address of an X-Forwarded-For entry, without brackets or port; None where it is none."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return text
+    return None

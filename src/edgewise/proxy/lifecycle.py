@@ -1,0 +1,342 @@
+"""The life of a request, in order: begin, admitted, dispatch, respond, finish; and the ways it can end early.
+
+Control goes down this list once. A step that must wait (a queue, a connect, an async filter, content to buffer) returns,
+and whoever it waits for calls the next step.
+"""
+
+from __future__ import annotations
+
+from time import monotonic, time
+from typing import TYPE_CHECKING
+
+from edgewise.contracts.exchange import Exchange
+from edgewise.contracts.plan import Answer, Plan, ResponsePlan
+from edgewise.http.dates import format_date
+from edgewise.proxy import attempts, files, phases, pool, tunnel
+from edgewise.proxy.content import UNREAD, RequestContent
+from edgewise.proxy.messages import error_answer, render
+from edgewise.proxy.wire import FOREVER
+
+if TYPE_CHECKING:
+    from edgewise.contracts.endpoint import Upstream
+    from edgewise.proxy.downstream import Downstream
+    from edgewise.proxy.upstream import UpstreamConnection
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def begin(client: Downstream, plan: Plan) -> None:
+    """A head is in: make the record, and go straight to a server where nothing has to be looked at first."""
+    engine = client.engine
+    exchange = Exchange(client, plan, monotonic(), engine.next_id())
+    client.exchange = exchange
+    client.deadline = FOREVER
+    engine.exchanges += 1
+    if plan.simple:
+        dispatch(exchange)
+    else:
+        _check(exchange)
+
+
+def begin_tunnel(client: Downstream, plan: Plan, group: Upstream) -> None:
+    """A layer 4 session came: it takes the same way through balancer and pool, with bytes in place of messages."""
+    engine = client.engine
+    exchange = Exchange(client, plan, monotonic(), engine.next_id())
+    exchange.group = group
+    client.exchange = exchange
+    client.deadline = FOREVER
+    client.pause_reading()
+    engine.exchanges += 1
+    dispatch(exchange)
+
+
+def _check(exchange: Exchange) -> None:
+    """What only some requests need before they are admitted."""
+    client, plan, route = exchange.client, exchange.plan, exchange.route
+    if plan.forwarded_for is not None:
+        client.peer_ip = client.engine.client_behind(client.peer[0], plan.forwarded_for)
+    elif client.peer_ip is not client.peer[0]:
+        client.peer_ip = client.peer[0]
+    if plan.tls_key is not None and plan.tls_key != client.tls_key:
+        return fail(exchange, 421, "edge-tls", "this host needs a connection made with its own TLS settings")
+    if plan.body:
+        if 0 < route.body_limit < plan.body:
+            return fail(exchange, 413, "edge-limit", "request content over the route's limit")
+        limit = exchange.group.retry.body_limit if exchange.group is not None else 0
+        exchange.body = content = RequestContent(exchange, client, limit)
+        if content.buffering:
+            return _read_first(exchange, content)
+    admitted(exchange)
+    return None
+
+
+def _read_first(exchange: Exchange, content: RequestContent) -> None:
+    """Gather the content before a server is chosen; the content calls `admitted` once it has it."""
+    if exchange.plan.expect:
+        exchange.client.send(_CONTINUE)
+    _take_buffered(exchange, content)
+
+
+def _take_buffered(exchange: Exchange, content: RequestContent) -> None:
+    client = exchange.client
+    data, client.buffer = client.buffer, b""
+    if data:
+        content.feed(data)
+
+
+def admitted(exchange: Exchange) -> None:
+    """The request may be looked at: filters, then the answer that the route holds or a server's."""
+    if exchange.route.request_filters and exchange.request is None:
+        phases.run_request(exchange)
+    else:
+        choose(exchange)
+
+
+def choose(exchange: Exchange) -> None:
+    """Filters passed: answer here, or go on to the upstream."""
+    plan = exchange.plan
+    if plan.answer is not None:
+        return answer(exchange, plan.answer)
+    route = exchange.route
+    if route.split is not None:
+        exchange.group = route.split(exchange)
+    group = exchange.group
+    assert group is not None
+    if group.breaker is not None and not group.breaker.allow():
+        return fail(exchange, 503, "edge-breaker", "circuit open")
+    dispatch(exchange)
+    if plan.body and exchange.body is not None and not exchange.body.complete and exchange.client.exchange is exchange:
+        _take_buffered(exchange, exchange.body)
+    return None
+
+
+def dispatch(exchange: Exchange) -> None:
+    """Choose a server; take an idle connection to it, else open one or wait in its queue."""
+    group = exchange.group
+    assert group is not None
+    endpoint = group.pick(exchange)
+    if endpoint is None:
+        return fail(exchange, 503, "edge-balancer", "no server available")
+    exchange.endpoint = endpoint
+    exchange.attempts += 1
+    exchange.attempting = True
+    endpoint.active += 1
+    endpoint.requests += 1
+    group.active += 1
+    idle = endpoint.idle
+    while idle:
+        connection = idle.pop()
+        if connection.sock is not None:
+            connection.start(exchange)
+            return None
+    pool.open_or_wait(exchange, endpoint)
+    return None
+
+
+def upstream_head(exchange: Exchange) -> bytes:
+    """Return the whole head for the chosen server: the plan's, and the fields that differ by request and connection."""
+    plan = exchange.plan
+    client = exchange.client
+    request_id = exchange.request_id
+    exchange.span_id = span_id = client.engine.span_id()
+    trace_id, flags = plan.trace or (request_id, "00")
+    origin = client.suffix if not (plan.forwarded_for or plan.forwarded_proto) else _trusted_origin(exchange)
+    own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n{origin}"
+    return (exchange.head or plan.head) + own.encode("latin-1")
+
+
+def _trusted_origin(exchange: Exchange) -> str:
+    """Append the peer to what a trusted proxy said."""
+    plan, client = exchange.plan, exchange.client
+    chain = client.peer[0]
+    if plan.forwarded_for:
+        chain = plan.forwarded_for.decode("latin-1") + ", " + chain
+    proto = "" if plan.forwarded_proto else f"X-Forwarded-Proto: {'https' if client.tls else 'http'}\r\n"
+    return f"X-Forwarded-For: {chain}\r\n{proto}\r\n"
+
+
+def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
+    """A server is connected: let content flow, and tell a client that waits for 100 (Continue) to send it."""
+    body: RequestContent = exchange.body
+    fresh = body.upstream is None and exchange.attempts == 1 and not exchange.route.buffer_request
+    held = body.attach(connection)
+    if fresh and exchange.plan.expect and not body.complete and not held:
+        exchange.client.send(_CONTINUE)
+    return held
+
+
+def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, rest: bytes) -> None:
+    """The server's response head is in: prepare the client's, send it with the content that came along."""
+    exchange.first_byte = monotonic()
+    body = exchange.body
+    last = (body is not None and not body.complete) or exchange.client.engine.draining
+    plan = (exchange.plan.responses_close if last else exchange.plan.responses).find(head)
+    if plan.sendable and not exchange.set_cookie:
+        send_response(exchange, connection, plan, plan.head, rest)
+    else:
+        _look_at_response(exchange, connection, plan, rest)
+
+
+def _look_at_response(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
+    """What only some responses need: interim ones, upgrades, retries, filters, files, fields that differ by request."""
+    status = plan.status
+    if status < 200:
+        return _interim(exchange, connection, plan, rest)
+    if attempts.retry_status(exchange, connection, status):
+        return None
+    if plan.accel is not None:
+        attempts.ended(exchange, ok=True)
+        connection.abandon()
+        return files.send(exchange, plan)
+    if exchange.route.response_filters:
+        return phases.run_response(exchange, connection, plan, rest)
+    return send_response(exchange, connection, plan, finished_head(exchange, plan), rest)
+
+
+def finished_head(exchange: Exchange, plan: ResponsePlan, head: bytes | None = None) -> bytes:
+    """Return a response head with the fields that differ by request."""
+    head = plan.head if head is None else head
+    if not plan.dateless and not exchange.set_cookie:
+        return head
+    if not plan.dateless:
+        head = head[:-2]
+    date = b"Date: " + format_date(time()) + b"\r\n" if plan.dateless else b""
+    return b"".join((head, exchange.set_cookie, date, b"\r\n"))
+
+
+def _interim(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
+    """1xx: upgrade on a valid 101, pass 103 on, swallow the rest (RFC 9110 section 15.2)."""
+    if plan.status == 101:
+        wanted = exchange.plan.upgrade
+        if wanted is None or plan.response.upgrade is None or plan.response.upgrade.lower() != wanted:
+            return attempts.failed(exchange, 502, "upstream-head", "101 without a matching upgrade")
+        return tunnel.upgrade(exchange, connection, plan.head, rest)
+    if plan.status == 103 and exchange.plan.request.minor:
+        exchange.client.send(plan.head)
+    connection.next_head(rest)
+    return None
+
+
+def send_response(
+    exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, head: bytes, rest: bytes
+) -> None:
+    """Send the head, and the content as it comes."""
+    exchange.status = plan.status
+    exchange.answered = True
+    client = exchange.client
+    if plan.body == len(rest) and not plan.chunk:
+        message = head + rest if rest else head
+        exchange.response_bytes = len(message)
+        client.send(message)
+        whole(exchange, connection, plan, reusable=plan.keep_alive)
+        return
+    client.source = connection
+    connection.relay(plan, head, rest)
+
+
+def whole(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, *, reusable: bool) -> None:
+    """The server's answer is complete: free its connection, and finish once the client has it all."""
+    attempts.ended(exchange, ok=not plan.gateway_error)
+    body = exchange.body
+    if reusable and (body is None or body.complete):
+        connection.release()
+    else:
+        connection.abandon()
+    client = exchange.client
+    client.source = None
+    if client.flushed:
+        finish(exchange)
+    else:
+        client.finishing = True
+
+
+def finish(exchange: Exchange) -> None:
+    """All is written: tell the observers and free the client for its next request."""
+    exchange.ended = monotonic()
+    client = exchange.client
+    client.engine.exchanges -= 1
+    for done in exchange.route.done:
+        done(exchange)
+    body = exchange.body
+    if body is not None and not body.complete:
+        client.linger()
+    else:
+        client.ended(close=_closes(exchange))
+
+
+def _closes(exchange: Exchange) -> bool:
+    """HTTP/1.0 without a length, `Connection: close`, a drain, or an answer that was cut: the connection ends."""
+    return exchange.plan.close or exchange.end != "" or exchange.client.closing
+
+
+# ---- answers made here -----------------------------------------------------------------------------------------------
+
+
+def answer(exchange: Exchange, response: Answer) -> None:
+    """Send a whole answer made at the edge."""
+    exchange.status = response.status
+    exchange.answered = True
+    client, plan = exchange.client, exchange.plan
+    body = exchange.body
+    close = _closes(exchange) or (plan.body != 0 and (body is None or not body.complete))
+    data = render(
+        response._replace(fields=(*response.fields, (b"Date", format_date(time())))),
+        head_only=plan.is_head,
+        close=close,
+        minor=plan.request.minor,
+    )
+    if plan.body and (body is None or not body.complete):
+        exchange.body = UNREAD
+        client.buffer = b""
+    exchange.response_bytes += len(data)
+    client.finishing = True
+    if client.send(data):
+        finish(exchange)
+
+
+def fail(exchange: Exchange, status: int, end: str, reason: str) -> None:
+    """End an exchange with an error answer, or by cutting the connection where an answer had begun."""
+    exchange.end = end
+    exchange.failure = reason
+    attempts.abandon(exchange)
+    client = exchange.client
+    if exchange.answered or exchange.plan.tunnel:
+        client.close(cut=True)
+        finish(exchange)
+        return
+    extra = ((b"Retry-After", b"1"),) if status == 503 else ()
+    answer(exchange, error_answer(status, extra))
+
+
+def refuse(client: Downstream, plan: Plan, status: int, reason: str) -> None:
+    """Answer a head that could not be understood, and close: what follows cannot be trusted (RFC 9112 section 11.2)."""
+    engine = client.engine
+    exchange = Exchange(client, plan, monotonic(), engine.next_id())
+    client.exchange = exchange
+    client.deadline = FOREVER
+    client.buffer = b""
+    engine.exchanges += 1
+    exchange.end, exchange.failure = "client-head", reason
+    exchange.body = UNREAD
+    answer(exchange, error_answer(status))
+
+
+def client_left(exchange: Exchange) -> None:
+    """The client closed its connection before it had its answer (status 499, as in nginx)."""
+    if not exchange.answered:
+        exchange.status = 499
+    exchange.end, exchange.failure = "client", "client closed the connection"
+    attempts.abandon(exchange)
+    exchange.client.close()
+    finish(exchange)
+
+
+def client_late(exchange: Exchange, *, stalled: bool) -> None:
+    """A deadline passed that the client, or the queue it waits in, had to keep."""
+    if stalled:
+        exchange.answered = True
+        fail(exchange, 0, "client-read", "client reads too slowly")
+    elif exchange.waiting:
+        fail(exchange, 503, "edge-queue", "no connection became free in time")
+    else:
+        fail(exchange, 408, "client-body", "request content took too long")

@@ -1,0 +1,44 @@
+"""Answers that edgewise makes itself."""
+
+from __future__ import annotations
+
+from edgewise.contracts.plan import Answer, Plan, Route
+from edgewise.contracts.table import Refusal
+from edgewise.http.head import RequestHead
+from edgewise.http.statuses import reason
+
+_PLAIN = (b"Content-Type", b"text/plain; charset=utf-8")
+
+
+def error_answer(status: int, extra: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
+    """Return a short plain-text answer that says no more than the status does."""
+    return Answer(status, (_PLAIN, *extra), b"%d %b\n" % (status, reason(status)))
+
+
+def render(answer: Answer, *, head_only: bool, close: bool, minor: int = 1) -> bytes:
+    """Return the bytes of `answer`; its framing is written here, whatever its fields say (RFC 9112 section 6)."""
+    lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, reason(answer.status))]
+    lines += [name + b": " + value + b"\r\n" for name, value in answer.fields]
+    bodiless = answer.status in (204, 304)
+    if not bodiless:
+        lines.append(b"Content-Length: %d\r\n" % len(answer.content))
+    if close:
+        lines.append(b"Connection: close\r\n")
+    elif not minor:
+        lines.append(b"Connection: keep-alive\r\n")
+    lines.append(b"\r\n")
+    if not (head_only or bodiless):
+        lines.append(answer.content)
+    return b"".join(lines)
+
+
+def answer_plan(plan: Plan, answer: Answer) -> Plan:
+    """Make `plan` one that answers at the edge (a redirect, a fixed response)."""
+    plan.answer = answer
+    return plan
+
+
+def refuse_plan(route: Route, request: RequestHead, refusal: Refusal) -> Plan:
+    """Return the plan of a request that no route answers."""
+    extra = ((b"Allow", b", ".join(refusal.allow)),) if refusal.allow else ()
+    return answer_plan(Plan(route, request), error_answer(refusal.status, extra))

@@ -1,0 +1,219 @@
+"""The user's filters: run in order on a request or a response, waited for only where one is async."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from edgewise.contracts.filters import Headers, Request, Response
+from edgewise.contracts.plan import Answer, ResponsePlan
+from edgewise.http.head import NO_BODY
+from edgewise.http.statuses import reason
+from edgewise.protocols.http1 import parse_request_head
+from edgewise.proxy import attempts, lifecycle, plans
+
+if TYPE_CHECKING:
+    from edgewise.contracts.exchange import Exchange
+    from edgewise.proxy.upstream import UpstreamConnection
+
+_log = logging.getLogger("edgewise.filters")
+_FRAMING = frozenset(("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer"))
+"""Fields a filter may read but not set: edgewise frames every message itself."""
+
+
+def run_request(exchange: Exchange) -> None:
+    """Run the route's request filters, then go on or answer."""
+    request = exchange.request = _request_view(exchange)
+    steps = [lambda hook=hook: hook(request) for hook in exchange.route.request_filters]
+    _run(exchange, steps, lambda response: _after_request(exchange, request, response))
+
+
+def _after_request(exchange: Exchange, request: Request, response: Response | None) -> None:
+    exchange.context = request.context or None
+    if response is not None:
+        lifecycle.answer(exchange, _as_answer(response))
+        return
+    original = exchange.plan.request
+    if request.headers.changed or (request.path, request.query) != _path_and_query(exchange):
+        try:
+            exchange.head = _rebuilt(exchange, request)
+        except ValueError as error:
+            _failed(exchange, error)
+            return
+    if request.method != original.method.decode("latin-1"):
+        _failed(exchange, ValueError("a filter cannot change the method"))
+        return
+    lifecycle.choose(exchange)
+
+
+def run_response(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
+    """Run the route's response filters on the upstream's head, then send it as they left it."""
+    request = exchange.request or _request_view(exchange)
+    response = Response(plan.status, None, _pairs(plan.response.fields))
+    connection.pause()
+    steps = [lambda hook=hook: hook(request, response) for hook in exchange.route.response_filters]
+    _run(exchange, steps, lambda other: _after_response(exchange, connection, plan, rest, response, other))
+
+
+def _after_response(
+    exchange: Exchange,
+    connection: UpstreamConnection,
+    plan: ResponsePlan,
+    rest: bytes,
+    response: Response,
+    other: Response | None,
+) -> None:
+    if other is None and response.body is not None:
+        other = response
+    if other is not None:
+        attempts.ended(exchange, ok=not plan.gateway_error)
+        exchange.upstream = None
+        connection.abandon()
+        lifecycle.answer(exchange, _as_answer(other))
+        return
+    head = plan.head
+    if response.headers.changed or response.status != plan.status:
+        bodiless = {204, 304}
+        if (response.status in bodiless) != (plan.status in bodiless):
+            _failed(exchange, ValueError(f"status {plan.status} cannot become {response.status}: its content differs"))
+            return
+        head = _response_head(plan, response)
+        exchange.status = response.status
+    connection.resume()
+    lifecycle.send_response(exchange, connection, plan, lifecycle.finished_head(exchange, plan, head), rest)
+    exchange.status = response.status
+
+
+# ---- driving ---------------------------------------------------------------------------------------------------------
+
+
+def _run(exchange: Exchange, steps: list[Callable[[], Any]], then: Callable[[Response | None], None]) -> None:
+    """Run steps until one answers; a step that returns an awaitable moves the rest into a task."""
+    for index, step in enumerate(steps):
+        try:
+            result = step()
+        except Exception as error:
+            _failed(exchange, error)
+            return
+        if inspect.isawaitable(result):
+            exchange.task = exchange.client.engine.loop.create_task(
+                _run_waiting(exchange, result, steps[index + 1 :], then)
+            )
+            return
+        if result is not None:
+            _checked(exchange, result, then)
+            return
+    then(None)
+
+
+async def _run_waiting(
+    exchange: Exchange,
+    first: Awaitable[Any],
+    steps: list[Callable[[], Any]],
+    then: Callable[[Response | None], None],
+) -> None:
+    """The waiting driver: the same steps, awaited, within the route's filter timeout."""
+    try:
+        async with asyncio.timeout(exchange.route.filter_timeout):
+            result = await first
+            for step in steps:
+                if result is not None:
+                    break
+                result = step()
+                if inspect.isawaitable(result):
+                    result = await result
+    except Exception as error:
+        exchange.task = None
+        _failed(exchange, error)
+        return
+    exchange.task = None
+    if result is None:
+        then(None)
+    else:
+        _checked(exchange, result, then)
+
+
+def _checked(exchange: Exchange, result: Any, then: Callable[[Response | None], None]) -> None:
+    if isinstance(result, Response):
+        then(result)
+    else:
+        _failed(exchange, TypeError(f"a filter returns None or a Response, not {type(result).__name__}"))
+
+
+def _failed(exchange: Exchange, error: Exception) -> None:
+    """A filter raised or took too long: 500 for this request, a traceback in the log, no harm to others."""
+    _log.error("filter failed on route %s", exchange.route.name, exc_info=error)
+    if exchange.client.sock is not None:
+        lifecycle.fail(exchange, 500, "edge-filter", f"{type(error).__name__}: {error}")
+
+
+# ---- views -----------------------------------------------------------------------------------------------------------
+
+
+def _pairs(fields: Any) -> Headers:
+    return Headers((field.line.partition(b":")[0].decode("latin-1"), field.value.decode("latin-1")) for field in fields)
+
+
+def _path_and_query(exchange: Exchange) -> tuple[str, str]:
+    head = exchange.plan.request
+    return head.path.decode("latin-1"), (head.query or b"").decode("latin-1")
+
+
+def _request_view(exchange: Exchange) -> Request:
+    head = exchange.plan.request
+    client = exchange.client
+    path, query = _path_and_query(exchange)
+    return Request(
+        head.method.decode("latin-1"),
+        path,
+        query,
+        _pairs(head.fields),
+        client_ip=client.peer_ip,
+        scheme="https" if client.tls else "http",
+        request_id=exchange.request_id,
+        route=exchange.route.name,
+    )
+
+
+def _rebuilt(exchange: Exchange, request: Request) -> bytes:
+    """Return the upstream head for a request that a filter changed; checked by the codec like any other."""
+    plan = exchange.plan
+    original = plan.request
+    target = request.path + ("?" + request.query if request.query else "")
+    lines = [f"{original.method.decode()} {target} HTTP/1.1\r\n"]
+    lines += [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _FRAMING]
+    if "host" not in request.headers:
+        lines.append(f"Host: {original.authority.decode('latin-1')}\r\n")
+    head = parse_request_head(("".join(lines) + "\r\n").encode("latin-1"))
+    head = head._replace(body=original.body, upgrade=original.upgrade, minor=original.minor)
+    if original.body > NO_BODY or original.get(b"content-length") is not None:
+        head = head._replace(fields=(*head.fields, plans.length_field(original.body)))
+    fields = plans.forwarded_fields(plan, head, trusted=plan.forwarded_for is not None or plan.forwarded_proto)
+    target_bytes = head.target if exchange.route.rewrite is None else exchange.route.rewrite(head, {})
+    return plans.request_bytes(head.method, target_bytes, head.authority, fields, plan)
+
+
+def _response_head(plan: ResponsePlan, response: Response) -> bytes:
+    """Return the client's head for a response that a filter changed; framing stays as the plan decided."""
+    own = {b"content-length", b"transfer-encoding", b"connection"}
+    kept = [line for line in plan.head.split(b"\r\n")[1:] if line.partition(b":")[0].lower() in own]
+    lines = [
+        f"{name}: {value}\r\n".encode("latin-1") for name, value in response.headers if name.lower() not in _FRAMING
+    ]
+    lines += [line + b"\r\n" for line in kept]
+    status = response.status
+    text = plan.response.reason if status == plan.status else reason(status)
+    return plans.status_bytes(status, text, lines) + (b"" if plan.dateless else b"\r\n")
+
+
+def _as_answer(response: Response) -> Answer:
+    fields = tuple(
+        (name.encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers
+        if name.lower() not in _FRAMING and name.lower() != "date"
+    )
+    body = response.body if isinstance(response.body, bytes) else b""
+    return Answer(response.status, fields, body)

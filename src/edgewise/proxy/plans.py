@@ -1,0 +1,285 @@
+"""Head bytes to plans: the only place where a head is parsed and a route is chosen.
+
+Both functions are pure: a plan follows from (listener, peer trusted?, head, generation) and a response plan from
+(route, kind of request, head), so a memo may stand before them and never changes an answer.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgewise.contracts.plan import Plan, ResponsePlan, Route
+from edgewise.contracts.table import Limits, Refusal, Table
+from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
+from edgewise.proxy.memo import Memo
+from edgewise.proxy.messages import answer_plan, refuse_plan
+
+SET_ANEW = frozenset(
+    (
+        b"host", b"content-length", b"transfer-encoding", b"expect", b"via", b"traceparent", b"tracestate", b"x-request-id",
+        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"forwarded",
+        b"proxy", b"http2-settings",
+    )
+)  # fmt: skip
+"""Request fields that edgewise writes itself, or that mislead applications (`Proxy`: httpoxy, CVE-2016-5387)."""
+_RESPONSE_DROP = frozenset((b"content-length", b"transfer-encoding", b"x-accel-redirect", b"x-sendfile"))
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+"""RFC 9110 section 9.2.2."""
+_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_NO_TRACE = b"0" * 32
+_NO_SPAN = b"0" * 16
+_TRACESTATE_LIMIT = 512
+
+
+class Plans:
+    """What one listener knows for one kind of peer: the memo, and how a plan is made on a miss."""
+
+    __slots__ = ("_scheme", "_table", "_trusted", "memo")
+
+    def __init__(self, table: Table, *, scheme: bytes, trusted: bool) -> None:
+        self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
+        self._scheme = scheme
+        self._trusted = trusted
+        self._table = table
+
+    def load(self, table: Table) -> None:
+        """Take a new generation; nothing of the old one is kept."""
+        self._table = table
+        self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
+
+    def find(self, head: bytes) -> Plan:
+        """Return the plan of `head` (bytes through the empty line). Raises ProtocolError for one to refuse."""
+        plan: Plan | None = self.memo.get(head)
+        if plan is None:
+            plan = make_plan(self._table, head, self._scheme, trusted=self._trusted)
+            self.memo.offer(head, plan)
+        return plan
+
+
+def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool) -> Plan:
+    """Parse, match and prepare. Raises ProtocolError for a head that must be refused (RFC 9112)."""
+    request = parse_request_head(head, table.limits.head_fields)
+    match = table.match(request)
+    if isinstance(match, Refusal):
+        return refuse_plan(table.unmatched, request, match)
+    route, params = match
+    plan = Plan(route, request)
+    if table.contexts is not None and scheme == b"https":
+        plan.tls_key = table.contexts.key(request.host.decode("latin-1"))
+    if route.answer is not None:
+        return answer_plan(plan, route.answer(request, params, scheme))
+    if not route.websocket:
+        plan.upgrade = None
+    target = request.target if route.rewrite is None else route.rewrite(request, params)
+    fields = forwarded_fields(plan, request, trusted=trusted)
+    authority = request.authority
+    if not route.preserve_host and route.upstream is not None:
+        authority = route.upstream.authority or authority
+    plan.head = request_bytes(request.method, target, authority, fields, plan)
+    plan.idempotent = request.method in IDEMPOTENT
+    plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits)
+    plan.responses_close = response_memo(route, plan.is_head, True, request.minor, table.limits)
+    plan.simple = not (request.body or route.request_filters or plan.upgrade or plan.tls_key or plan.forwarded_for)
+    plan.simple = plan.simple and route.upstream is not None and route.upstream.breaker is None
+    return plan
+
+
+def forwarded_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:
+    """Return the field lines to forward, and note on the plan what a trusted peer said of the client."""
+    route = plan.route
+    drop = route.drop
+    if request.connection:
+        drop = drop | hop_by_hop(request)
+    lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
+    get = request.get
+    traceparent = get(b"traceparent")
+    if traceparent is not None:
+        _take_trace(plan, traceparent, request, lines)
+    host = request.authority
+    if trusted:
+        host = get(b"x-forwarded-host") or host
+        _trust(plan, request, lines)
+    lines.append(b"X-Forwarded-Host: " + host + b"\r\n")
+    via = get(b"via")
+    version = b"1.%d edgewise" % request.minor
+    lines.append(b"Via: " + (version if via is None else _joined(request, b"via") + b", " + version) + b"\r\n")
+    return _edited(lines, route.forward_edits) if route.forward_edits else lines
+
+
+def _take_trace(plan: Plan, traceparent: bytes, request: RequestHead, lines: list[bytes]) -> None:
+    """Continue a valid trace; a bad or doubled traceparent loses its tracestate too (Trace Context section 3.2.2.4)."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or found[1] == _NO_TRACE or found[2] == _NO_SPAN:
+        return
+    if sum(field.name == b"traceparent" for field in request.fields) > 1:
+        return
+    plan.trace = (found[1].decode(), found[3].decode())
+    state = _joined(request, b"tracestate")
+    if 0 < len(state) <= _TRACESTATE_LIMIT:
+        lines.append(b"tracestate: " + state + b"\r\n")
+
+
+def _trust(plan: Plan, request: RequestHead, lines: list[bytes]) -> None:
+    """Keep what one of `trusted_proxies` says of the client before it."""
+    chain = _joined(request, b"x-forwarded-for")
+    plan.forwarded_for = chain or None
+    proto = request.get(b"x-forwarded-proto")
+    if proto in (b"http", b"https"):
+        plan.forwarded_proto = True
+        lines.append(b"X-Forwarded-Proto: " + proto + b"\r\n")
+    forwarded = _joined(request, b"forwarded")
+    if forwarded:
+        lines.append(b"Forwarded: " + forwarded + b"\r\n")
+
+
+def _joined(request: RequestHead, name: bytes) -> bytes:
+    return b", ".join(field.value for field in request.fields if field.name == name)
+
+
+def request_bytes(method: bytes, target: bytes, authority: bytes, lines: list[bytes], plan: Plan) -> bytes:
+    """Return an upstream head without the fields that differ by request, re-framed by edgewise alone."""
+    if plan.body == CHUNKED:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif plan.body or plan.request.get(b"content-length") is not None:
+        lines.append(b"Content-Length: %d\r\n" % plan.body)
+    if plan.upgrade is not None:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: " + plan.upgrade + b"\r\n")
+    return b"".join((method, b" ", target, b" HTTP/1.1\r\nHost: ", authority, b"\r\n", *lines))
+
+
+def _edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> list[bytes]:
+    """Apply (set | add | remove, lower-case name, line) edits to field lines."""
+    for action, name, line in edits:
+        if action != "add":
+            prefix = name + b":"
+            lines = [present for present in lines if not present.lower().startswith(prefix)]
+        if action != "remove":
+            lines.append(line)
+    return lines
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+
+class Responses:
+    """Response heads of one route for one kind of request."""
+
+    __slots__ = ("_close", "_head_only", "_minor", "_route", "memo")
+
+    def __init__(self, route: Route, head_only: bool, close: bool, minor: int, limits: Limits) -> None:
+        self.memo = Memo(limits.memo_entries // 4, limits.memo_bytes // 4)
+        self._route = route
+        self._head_only = head_only
+        self._close = close
+        self._minor = minor
+
+    def find(self, head: bytes) -> ResponsePlan:
+        """Return the plan of an upstream's response head. Raises ProtocolError(502) where it breaks the protocol."""
+        plan: ResponsePlan | None = self.memo.get(head)
+        if plan is None:
+            plan = make_response_plan(
+                self._route, parse_response_head(head), head_only=self._head_only, close=self._close, minor=self._minor
+            )
+            self.memo.offer(head, plan)
+        return plan
+
+
+def response_memo(route: Route, head_only: bool, close: bool, minor: int, limits: Limits) -> Responses:
+    """Return the route's memo for a kind of request, made on first use."""
+    kind = (head_only, close, minor)
+    memo: Responses | None = route.response_memos.get(kind)
+    if memo is None:
+        memo = route.response_memos[kind] = Responses(route, head_only, close, minor, limits)
+    return memo
+
+
+def make_response_plan(
+    route: Route, response: ResponseHead, *, head_only: bool, close: bool, minor: int
+) -> ResponsePlan:
+    """Prepare what the client gets for an upstream's response head."""
+    plan = ResponsePlan(response)
+    if head_only and response.status >= 200:
+        plan.body = NO_BODY
+    _frame(plan, minor, close)
+    dropped = hop_by_hop(response) | _RESPONSE_DROP
+    lines = [field.line for field in response.fields if field.name not in dropped]
+    if route.response_edits:
+        lines = _edited(lines, route.response_edits)
+    lines += _framing_lines(plan, response, head_only, minor)
+    plan.accel = _accel(route, response.fields)
+    plan.dateless = response.status >= 200 and response.get(b"date") is None
+    plan.head = status_bytes(response.status, response.reason, lines)
+    if not plan.dateless:
+        plan.head += b"\r\n"
+    retried = route.upstream is None or response.status in route.upstream.retry.on_statuses
+    plan.sendable = not (
+        plan.dateless or response.status < 200 or route.response_filters or plan.accel is not None or retried
+    )
+    return plan
+
+
+def status_bytes(status: int, reason: bytes, lines: list[bytes]) -> bytes:
+    """Return a status line and field lines."""
+    return b"".join((b"HTTP/1.1 %d " % status, reason, b"\r\n", *lines))
+
+
+def _frame(plan: ResponsePlan, minor: int, close: bool) -> None:
+    """Decide how the content goes to the client (RFC 9112 section 6.3)."""
+    plan.close = close
+    if plan.body in (CHUNKED, UNTIL_CLOSE):
+        if minor:
+            plan.chunk = True
+        else:
+            plan.close = True
+    if plan.body == UNTIL_CLOSE:
+        plan.keep_alive = False
+
+
+def _framing_lines(plan: ResponsePlan, response: ResponseHead, head_only: bool, minor: int) -> list[bytes]:
+    lines: list[bytes] = []
+    if plan.status < 200:
+        return [b"Connection: Upgrade\r\nUpgrade: " + response.upgrade + b"\r\n"] if response.upgrade else lines
+    if plan.chunk:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif plan.body >= 0 and plan.status != 204:
+        length = response.get(b"content-length")
+        if length is not None:
+            lines.append(b"Content-Length: " + length + b"\r\n")
+        elif not head_only and plan.status != 304:
+            lines.append(b"Content-Length: %d\r\n" % plan.body)
+    if plan.close:
+        lines.append(b"Connection: close\r\n")
+    elif not minor:
+        lines.append(b"Connection: keep-alive\r\n")
+    return lines
+
+
+def _accel(route: Route, fields: tuple[Field, ...]) -> bytes | None:
+    if not route.accel_roots:
+        return None
+    return next((field.value for field in fields if field.name in (b"x-accel-redirect", b"x-sendfile")), None)
+
+
+__all__ = ["IDEMPOTENT", "SET_ANEW", "Plans", "ProtocolError", "Responses", "make_plan", "make_response_plan"]
+
+
+def empty_plan(route: Route, minor: int = 1) -> Plan:
+    """Return a plan that stands for a request whose head could not be understood."""
+    plan = Plan(route, RequestHead(b"", b"", b"", None, b"", b"", minor, (), NO_BODY, False, None, False, frozenset()))
+    plan.close = True
+    return plan
+
+
+def tunnel_plan(route: Route) -> Plan:
+    """Return the plan of a layer 4 session."""
+    plan = empty_plan(route)
+    plan.tunnel = True
+    return plan
+
+
+def length_field(length: int) -> Field:
+    """Return a Content-Length field."""
+    value = b"%d" % length
+    return Field(b"content-length", value, b"Content-Length: " + value + b"\r\n")

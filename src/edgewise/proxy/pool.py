@@ -1,0 +1,76 @@
+"""Connections of an endpoint: reuse, bounds, and the queue of those who wait."""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from edgewise.protocols import proxy_protocol
+from edgewise.proxy import lifecycle, upstream
+from edgewise.proxy.wire import FOREVER
+
+if TYPE_CHECKING:
+    from edgewise.contracts.endpoint import Endpoint
+    from edgewise.contracts.exchange import Exchange
+
+
+def open_or_wait(exchange: Exchange, endpoint: Endpoint) -> None:
+    """No idle connection: open one, or queue when the endpoint is at its limit. O(1)."""
+    group = exchange.group
+    assert group is not None
+    if endpoint.max_connections and endpoint.connections >= endpoint.max_connections:
+        if len(endpoint.waiting) >= group.max_waiting:
+            lifecycle.fail(exchange, 503, "edge-queue", "too many requests wait for this server")
+            return
+        exchange.waiting = True
+        endpoint.waiting.append(exchange)
+        exchange.client.deadline = monotonic() + group.queue_timeout
+        return
+    connection = upstream.UpstreamConnection(exchange.client.engine, group, endpoint)
+    endpoint.connections += 1
+    connection.exchange = exchange
+    exchange.upstream = connection
+    exchange.connected = monotonic()
+    connection.connect()
+
+
+def give_back(connection: upstream.UpstreamConnection) -> None:
+    """Serve the one who waits longest, else keep the connection, most recently used first."""
+    endpoint = connection.endpoint
+    if endpoint.waiting:
+        exchange = endpoint.waiting.popleft()
+        exchange.waiting = False
+        exchange.client.deadline = FOREVER
+        connection.start(exchange)
+        return
+    idle = endpoint.idle
+    if len(idle) >= connection.group.max_idle or endpoint.drained:
+        connection.close()
+        return
+    connection.deadline = monotonic() + connection.group.idle_timeout
+    idle.append(connection)
+
+
+def forget(connection: upstream.UpstreamConnection) -> None:
+    """A connection closed: its place may go to one who waits."""
+    endpoint = connection.endpoint
+    endpoint.connections -= 1
+    if endpoint.waiting:
+        exchange = endpoint.waiting.popleft()
+        exchange.waiting = False
+        exchange.client.deadline = FOREVER
+        open_or_wait(exchange, endpoint)
+
+
+def host_name(endpoint: Endpoint) -> str:
+    """Return the name to verify in a server's certificate where none is configured."""
+    address = endpoint.address
+    return "localhost" if isinstance(address, str) else endpoint.name.rpartition(":")[0].strip("[]") or address[0]
+
+
+def proxy_header(version: int, peer: tuple[str, int], sock: socket.socket) -> bytes:
+    """Return the PROXY protocol header that tells a server who the client is."""
+    local = sock.getsockname()
+    destination = ("127.0.0.1", 0) if isinstance(local, str | bytes) else (local[0], local[1])
+    return proxy_protocol.encode(version, peer, destination)

@@ -1,0 +1,343 @@
+"""A connection to an upstream server: sends one request at a time and reads its answer."""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from edgewise.contracts.exchange import Exchange
+from edgewise.contracts.plan import ResponsePlan
+from edgewise.protocols.errors import ProtocolError
+from edgewise.proxy import attempts, lifecycle, pool, tunnel
+from edgewise.proxy.relay import Relay
+from edgewise.proxy.wire import FOREVER, RESPONSE_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
+
+if TYPE_CHECKING:
+    from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.proxy.engine import Engine
+
+_HEAD_LIMIT = 65536
+_INTERIM_LIMIT = 16
+"""1xx responses taken before a final one."""
+
+
+class UpstreamConnection:
+    """One connection of an endpoint's pool."""
+
+    __slots__ = (
+        "_buffer", "_interim", "_out", "_paused", "_relay", "_timeout", "deadline", "endpoint", "engine", "exchange", "fd", "group",
+        "ready", "reused", "sock",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, group: Upstream, endpoint: Endpoint) -> None:
+        self.engine = engine
+        self.group = group
+        self.endpoint = endpoint
+        self.exchange: Exchange | None = None
+        self.sock: Any = None
+        self.fd = -1
+        self.ready = False
+        """Connected, and TLS agreed where wanted."""
+        self.reused = False
+        self.deadline = FOREVER
+        self._buffer = b""
+        self._out: memoryview | None = None
+        self._relay: Relay | None = None
+        self._paused = False
+        self._interim = 0
+        self._timeout = 0.0
+
+    # ---- connecting --------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Begin to connect for `self.exchange`; `start` follows when done."""
+        self.deadline = monotonic() + self.group.connect_timeout
+        address = self.endpoint.address
+        family = (
+            socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        )
+        try:
+            self.sock = sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            self._connect_failed(error)
+            return
+        self.fd = sock.fileno()
+        self.engine.connections.add(self)
+        sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            sock.connect(address)
+        except (BlockingIOError, InterruptedError):
+            self.engine.loop.add_writer(self.fd, self._on_connected)
+        except OSError as error:
+            self._connect_failed(error)
+        else:
+            self._connected()
+
+    def _on_connected(self) -> None:
+        self.engine.loop.remove_writer(self.fd)
+        code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._connect_failed(OSError(code, "connect failed"))
+        else:
+            self._connected()
+
+    def _connected(self) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        if self.group.proxy_protocol:
+            header = pool.proxy_header(self.group.proxy_protocol, exchange.client.peer, self.sock)
+            try:
+                self.sock.send(header)
+            except OSError as error:
+                self._connect_failed(error)
+                return
+        if self.group.tls is None:
+            self._usable()
+            return
+        name = self.group.server_name or pool.host_name(self.endpoint)
+        try:
+            self.sock = self.group.tls.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+        except (OSError, ValueError) as error:
+            self._connect_failed(error)
+            return
+        self._handshake()
+
+    def _handshake(self) -> None:
+        loop = self.engine.loop
+        loop.remove_writer(self.fd)
+        self.engine.remove_reader(self.fd)
+        try:
+            state = handshake(self.sock)
+        except OSError as error:
+            self._connect_failed(error)
+            return
+        if state == 1:
+            self.engine.add_reader(self.fd, self._handshake)
+        elif state == 2:
+            loop.add_writer(self.fd, self._handshake)
+        else:
+            self._usable()
+
+    def _usable(self) -> None:
+        self.ready = True
+        exchange = self.exchange
+        assert exchange is not None
+        if not exchange.plan.tunnel:
+            self.engine.add_reader(self.fd, self.on_readable)
+        self.start(exchange)
+
+    def _connect_failed(self, error: Exception) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        status = 504 if isinstance(error, TimeoutError) else 502
+        attempts.failed(exchange, status, "upstream-connect", f"connect to {self.endpoint.name}: {error}", sent=False)
+
+    # ---- the request -------------------------------------------------------------------------------------------------
+
+    def start(self, exchange: Exchange) -> None:
+        """Send an exchange's request on this connection."""
+        self.exchange = exchange
+        exchange.upstream = self
+        exchange.dispatched = now = monotonic()
+        if exchange.plan.tunnel:
+            tunnel.join(exchange, self)
+            return
+        self._timeout = exchange.route.response_timeout or self.group.response_timeout
+        self.deadline = now + self._timeout
+        if self.reused and not exchange.plan.idempotent and not self._still_open():
+            attempts.failed(exchange, 502, "upstream-send", "connection closed", sent=False, stale=True)
+            return
+        message = lifecycle.upstream_head(exchange)
+        if exchange.body is not None:
+            message += lifecycle.content_wanted(exchange, self)
+        self.send(message)
+
+    def _still_open(self) -> bool:
+        """Look before a request that must not be sent twice: did the server close while the connection was idle?"""
+        if self.group.tls is not None:
+            return True
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except WOULD_BLOCK:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def send(self, data: Buffer) -> bool:
+        """Write or keep `data`; False when some had to be kept, so that the client is read no further."""
+        if self._out is not None:
+            self._out = memoryview(bytes(self._out) + data)
+            return False
+        try:
+            sent = self.sock.send(data)
+        except WOULD_BLOCK:
+            sent = 0
+        except OSError:
+            return True  # the server closed: what it may have answered first is read next, or the end of file is
+        if sent == len(data):
+            return True
+        self._out = memoryview(data)[sent:]
+        self.engine.loop.add_writer(self.fd, self._on_writable)
+        return False
+
+    def _on_writable(self) -> None:
+        assert self._out is not None
+        try:
+            sent = self.sock.send(self._out)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            sent = len(self._out)
+        if sent < len(self._out):
+            self._out = self._out[sent:]
+            return
+        self._out = None
+        self.engine.loop.remove_writer(self.fd)
+        if self.exchange is not None and self.exchange.body is not None:
+            self.deadline = monotonic() + self._timeout
+            self.exchange.body.flow()
+
+    # ---- the answer --------------------------------------------------------------------------------------------------
+
+    def on_readable(self) -> None:
+        """Read once: a head, content, or the end of an idle connection."""
+        if self._paused:
+            self.engine.remove_reader(self.fd)
+            return
+        try:
+            data = self.sock.recv(RESPONSE_READ)
+        except WOULD_BLOCK:
+            return
+        except OSError as error:
+            self._lost(str(error))
+            return
+        exchange = self.exchange
+        if exchange is None:
+            self.close()  # an idle server has nothing to say but goodbye
+        elif not data:
+            self._on_eof()
+        elif self._relay is not None:
+            self.deadline = monotonic() + self._timeout
+            self._relay.feed(data)
+        else:
+            self.next_head(data)
+
+    def next_head(self, data: bytes) -> None:
+        """Take bytes where a response head is due; also called with what follows an interim one."""
+        exchange = self.exchange
+        assert exchange is not None
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4:
+            self._buffer = data
+            if len(data) > _HEAD_LIMIT:
+                attempts.failed(exchange, 502, "upstream-head", "response head too large")
+            return
+        if data.startswith(b"HTTP/1.1 1"):
+            self._interim += 1
+            if self._interim > _INTERIM_LIMIT:
+                attempts.failed(exchange, 502, "upstream-head", "too many interim responses")
+                return
+        try:
+            if end == len(data):
+                lifecycle.respond(exchange, self, data, b"")
+            else:
+                lifecycle.respond(exchange, self, data[:end], data[end:])
+        except ProtocolError as error:
+            attempts.failed(exchange, 502, "upstream-head", error.detail)
+
+    def relay(self, plan: ResponsePlan, head: bytes, rest: bytes) -> None:
+        """Pass the content on, behind `head`, as it comes."""
+        assert self.exchange is not None
+        self._relay = Relay(self.exchange, self, plan, head)
+        self._relay.feed(rest)
+
+    def _on_eof(self) -> None:
+        if self._relay is not None and self._relay.until_close:
+            self._relay.end_of_file()
+        else:
+            self._lost("closed by the server")
+
+    def _lost(self, reason: str) -> None:
+        """The connection broke."""
+        exchange = self.exchange
+        if exchange is None:
+            self.close()
+        elif exchange.answered:
+            attempts.ended(exchange, ok=False)
+            lifecycle.fail(exchange, 502, "upstream-body", reason)
+        else:
+            attempts.failed(exchange, 502, "upstream-head", reason, stale=self.reused and not self._buffer)
+
+    def expired(self, now: float) -> None:
+        """The deadline passed: no connection, no answer, or idle for long enough."""
+        exchange = self.exchange
+        self.deadline = FOREVER
+        if exchange is None:
+            self.close()
+        elif not self.ready:
+            self._connect_failed(TimeoutError("timed out"))
+        elif self._paused:
+            self.deadline = now + self._timeout
+        elif exchange.answered:
+            attempts.ended(exchange, ok=False)
+            lifecycle.fail(exchange, 504, "upstream-body", "no content in time")
+        elif exchange.body is not None and not exchange.body.complete and self._out is None:
+            self.deadline = now + self._timeout  # the client is still sending: its own deadline counts
+        else:
+            attempts.failed(exchange, 504, "upstream-head", "no answer in time")
+
+    def pause(self) -> None:
+        """Read no more until told; the reader is removed when next woken, which often never happens."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            if self.sock is not None:
+                self.deadline = monotonic() + self._timeout
+                self.engine.add_reader(self.fd, self.on_readable)
+
+    # ---- ends --------------------------------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """The exchange is over and the connection is clean: keep it, or give it to who waits."""
+        self.exchange = None
+        self._relay = None
+        self._interim = 0
+        self.reused = True
+        if self._paused:
+            self.resume()
+        if self._out is not None:
+            self.close()
+            return
+        pool.give_back(self)
+
+    def abandon(self) -> None:
+        """The connection is of no further use."""
+        self.exchange = None
+        self.close()
+
+    def take_socket(self) -> tuple[Any, bytes]:
+        """Give the socket away (to a tunnel) with what was not yet written; the pool's count is kept until `forget`."""
+        sock, self.sock = self.sock, None
+        self.engine.remove_reader(self.fd)
+        out = b"" if self._out is None else bytes(self._out)
+        self.engine.loop.remove_writer(self.fd)
+        self.engine.connections.discard(self)
+        return sock, out
+
+    def close(self) -> None:
+        """Close now; idempotent."""
+        if self.sock is None:
+            return
+        sock, _ = self.take_socket()
+        close_quietly(sock)
+        pool.forget(self)
