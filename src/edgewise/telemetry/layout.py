@@ -25,6 +25,8 @@ RETRIES = REQUEST_BYTES + 2
 FAILURES = REQUEST_BYTES + 3
 ROUTE = REQUEST_BYTES + 4
 """Cells of one route."""
+SUMS = frozenset(range(SUM, REQUEST_BYTES, HISTOGRAM))
+"""Cells of a route that hold doubles."""
 
 CLASS_START = tuple(
     HISTOGRAM * (status // 100 - 1 if 100 <= status < 600 else CLASSES.index("other")) for status in range(1000)

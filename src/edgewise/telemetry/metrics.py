@@ -11,7 +11,6 @@ from edgewise.telemetry.layout import (
     BUCKETS,
     CLASS_START,
     FAILURES,
-    HISTOGRAM,
     REQUEST_BYTES,
     REQUESTS,
     RESPONSE_BYTES,
@@ -19,6 +18,7 @@ from edgewise.telemetry.layout import (
     ROUTE,
     SCHEME,
     SUM,
+    SUMS,
     WORKER_GAUGES,
     MetricsMemory,
     WorkerSample,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class MetricsObserver:
-    """The counters of one worker: an `contracts.observer.Observer` for every route.
+    """The counters of one worker: a `contracts.observer.Observer` for every route.
 
     Route figures go to the row `route.index`, endpoint figures to the row `endpoint.slot`; what lies outside the
     shared memory (an index or slot of -1) is not counted. `sample` says how the worker is doing, on each tick.
@@ -55,7 +55,7 @@ class MetricsObserver:
 
     def done(self, exchange: Exchange) -> None:
         """Count a finished exchange."""
-        index = exchange.plan.route.index
+        index = exchange.route.index
         cells = self._routes.get(index)
         if cells is None:
             cells = self._routes[index] = [0] * ROUTE
@@ -91,15 +91,13 @@ class MetricsObserver:
         sums = self._memory.routes.float_row(self._worker)
         start = index * ROUTE
         finished = 0
-        for offset, value in enumerate(cells):
-            if not value:
+        for offset in [offset for offset, value in enumerate(cells) if value]:
+            if offset in SUMS:
+                sums[start + offset] += cells[offset]
                 continue
-            if offset < REQUEST_BYTES and offset % HISTOGRAM == SUM:
-                sums[start + offset] += value
-                continue
-            counts[start + offset] += int(value)
+            counts[start + offset] += int(cells[offset])
             if offset < REQUEST_BYTES:
-                finished += int(value)
+                finished += int(cells[offset])
         return finished
 
     def _publish_endpoints(self) -> None:
