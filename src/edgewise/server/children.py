@@ -1,0 +1,207 @@
+"""The supervisor's forks: N workers and the control process, replaced when they die."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgewise.server import messages as m
+from edgewise.server import processes
+from edgewise.server.processes import Child
+from edgewise.server.reactor import READ, WRITE
+
+if TYPE_CHECKING:
+    from edgewise.server.channel import Channel
+    from edgewise.server.control import ControlSetup
+    from edgewise.server.supervisor import Supervisor
+    from edgewise.server.worker import WorkerSetup
+
+log = logging.getLogger("edgewise")
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What the two kinds of children run, each to its end; the result is the exit status."""
+
+    worker: Callable[[Channel[m.ToChild], WorkerSetup], int]
+    control: Callable[[Channel[m.ToChild], ControlSetup], int]
+
+
+class Children:
+    """Starts, watches, replaces and stops the forks of one supervisor."""
+
+    def __init__(self, supervisor: Supervisor, crew: Crew) -> None:
+        self._supervisor = supervisor
+        self._reactor = supervisor.reactor
+        self._crew = crew
+        workers = supervisor.generation.config.server.workers
+        self._workers = [Child(f"worker {slot}", slot, self._run_worker(slot)) for slot in range(workers)]
+        self._control = Child("control", None, self._run_control)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter([*self._workers, self._control])
+
+    def _run_worker(self, slot: int) -> Callable[[Channel[m.ToChild]], int]:
+        def run(channel: Channel[m.ToChild]) -> int:
+            from edgewise.server.worker import WorkerSetup
+
+            supervisor = self._supervisor
+            sockets = supervisor.listeners.of_slot(slot)
+            return self._crew.worker(channel, WorkerSetup(slot, supervisor.generation, supervisor.shared, sockets))
+
+        return run
+
+    def _run_control(self, channel: Channel[m.ToChild]) -> int:
+        from edgewise.server.control import ControlSetup
+
+        supervisor = self._supervisor
+        setup = ControlSetup(supervisor.generation, supervisor.shared, supervisor.admin_socket)
+        return self._crew.control(channel, setup)
+
+    def start_all(self) -> None:
+        """Fork every child for the first time."""
+        for child in self:
+            self._start(child)
+
+    def _start(self, child: Child) -> None:
+        if self._supervisor.draining or child.pid:
+            return
+        try:
+            channel = processes.start(child, self._reactor.timers, lambda: self._supervisor.forked(child.slot))
+        except OSError as error:
+            log.error("cannot start %s: %s", child.name, error)
+            self._reactor.timers.after(child.backoff.died(0.0), lambda: self._start(child))
+            return
+        self._reactor.watch(channel.fileno(), lambda: self._event(child))
+
+    def _event(self, child: Child) -> None:
+        channel = child.channel
+        if channel is None:
+            return
+        channel.flush()
+        try:
+            received = channel.receive()
+        except EOFError:
+            self._reactor.unwatch(channel.fileno())
+            return
+        except msgspec.DecodeError as error:
+            log.error("%s sent what is no message, so it is killed: %s", child.name, error)
+            self._reactor.unwatch(channel.fileno())
+            processes.kill(child.pid)
+            return
+        for message, _descriptors in received:
+            self._heard(child, message)
+        self._watch(channel)
+
+    def _watch(self, channel: Channel[m.ToSupervisor]) -> None:
+        self._reactor.watch(channel.fileno(), self._event_of(channel), READ | WRITE if channel.pending else READ)
+
+    def _event_of(self, channel: Channel[m.ToSupervisor]) -> Callable[[], None]:
+        child = next(child for child in self if child.channel is channel)
+        return lambda: self._event(child)
+
+    def _heard(self, child: Child, message: m.ToSupervisor) -> None:
+        reloads = self._supervisor.reloads
+        match message:
+            case m.Ready(error):
+                child.ready = not error
+                child.error = error
+                self._supervisor.child_ready(child, error)
+            case m.Prepared(generation, error):
+                reloads.prepared(child.name, generation, error)
+            case m.Committed(generation):
+                reloads.committed(child.name, generation)
+            case m.ReloadWanted(request):
+                reloads.request(
+                    lambda ok, generation, problems: self.send(child, m.ReloadAnswer(request, ok, generation, problems))
+                )
+            case m.StateWanted(request):
+                self.send(child, m.StateAnswer(request, self._supervisor.state()))
+
+    def send(self, child: Child, message: m.ToChild, descriptors: list[int] | None = None) -> None:
+        """Send to one child; to one that is gone, nothing."""
+        if child.channel is not None:
+            child.channel.send(message, descriptors)
+            self._watch(child.channel)
+
+    def reap(self) -> None:
+        """Take note of every process that ended, and start its replacement."""
+        for pid, status in processes.reap():
+            child = next((child for child in self if child.pid == pid), None)
+            if child is not None:
+                self._ended(child, status)
+            else:
+                self._supervisor.apps.exited(pid, status)
+
+    def _ended(self, child: Child, status: int) -> None:
+        if child.channel is not None:
+            self._event(child)
+            self._reactor.unwatch(child.channel.fileno())
+            child.channel.close()
+            child.channel = None
+        pid, child.pid, child.ready = child.pid, 0, False
+        self._supervisor.reloads.lost(child.name)
+        if child.slot is not None:
+            self._supervisor.shared.memory.worker_gone(child.slot)
+        if self._supervisor.draining:
+            self._supervisor.child_gone()
+            return
+        lived = self._reactor.timers.clock() - child.started
+        delay = child.backoff.died(lived)
+        child.restarts += 1
+        log.error("%s (pid %d) ended: %s; next start in %g s", child.name, pid, processes.describe(status), delay)
+        self._reactor.timers.after(delay, lambda: self._start(child))
+
+    @property
+    def all_ready(self) -> bool:
+        """Do all children serve?"""
+        return all(child.ready for child in self)
+
+    @property
+    def running(self) -> bool:
+        """Does any child still run?"""
+        return any(child.pid for child in self)
+
+    @property
+    def workers_running(self) -> bool:
+        """Does any worker still run?"""
+        return any(child.pid for child in self._workers)
+
+    @property
+    def workers(self) -> list[Child]:
+        """The worker slots, whether or not a process runs in them."""
+        return self._workers
+
+    def connected(self) -> list[Child]:
+        """Return the children that can be sent to."""
+        return [child for child in self if child.channel is not None]
+
+    def reopen(self) -> None:
+        """Have every child open its log files anew."""
+        for child in self.connected():
+            self.send(child, m.Reopen())
+
+    def drain_workers(self, seconds: float) -> None:
+        """Have every worker finish."""
+        for child in self._workers:
+            self.send(child, m.Drain(seconds))
+
+    def stop_control(self) -> None:
+        """Have the control process finish."""
+        self.send(self._control, m.Drain(1.0))
+
+    def kill_all(self) -> None:
+        """End every child now."""
+        for child in self:
+            processes.kill(child.pid, signal.SIGKILL)
+
+    def forked(self) -> None:
+        """In a fork: close the supervisor's ends of every channel."""
+        for child in self.connected():
+            assert child.channel is not None
+            child.channel.close()

@@ -1,0 +1,95 @@
+"""One generation of the configuration, as the supervisor hands it to its children."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edgewise.contracts.shared import EndpointFlags, SlotMap
+from edgewise.telemetry.layout import MetricsMemory
+
+if TYPE_CHECKING:
+    from edgewise.config import Config
+    from edgewise.config.schema import Route
+
+UNMATCHED = "(unmatched)"
+_SPARE = 512
+"""Slots above twice what is configured at start, for what reloads add."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A checked configuration, with the rows of shared memory that its routes and endpoints count in."""
+
+    number: int
+    config: Config
+    routes: SlotMap
+    endpoints: SlotMap
+
+    def next(self, config: Config) -> Generation:
+        """Return the generation after this one. Raises SlotsExhaustedError."""
+        return Generation(
+            self.number + 1,
+            config,
+            self.routes.assign(route_keys(config)),
+            self.endpoints.assign(endpoint_keys(config)),
+        )
+
+    def dump(self) -> bytes:
+        """Return the generation for a child of this process."""
+        return pickle.dumps(self, pickle.HIGHEST_PROTOCOL)
+
+    @staticmethod
+    def load(data: bytes) -> Generation:
+        """Take what `dump` returned: only ever from this process's own parent."""
+        loaded = pickle.loads(data)
+        assert isinstance(loaded, Generation)
+        return loaded
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the processes share: memory made before the fork, and who counts where in this generation."""
+
+    memory: MetricsMemory
+    flags: EndpointFlags
+    routes: SlotMap
+    endpoints: SlotMap
+
+    def of(self, generation: Generation) -> Shared:
+        """Return the same memory with the slots of another generation."""
+        return replace(self, routes=generation.routes, endpoints=generation.endpoints)
+
+    def clear_fresh(self, generation: Generation) -> None:
+        """Empty the slots that a generation gave to new keys. Before any child learns of them."""
+        for slot in generation.routes.fresh:
+            self.memory.clear_route(slot)
+        for slot in generation.endpoints.fresh:
+            self.memory.endpoints.clear(slot)
+            self.flags.clear(slot)
+
+
+def first_generation(config: Config) -> tuple[Generation, Shared]:
+    """Return generation 1 and the shared memory for it and its successors."""
+    route_capacity = 2 * len(route_keys(config)) + _SPARE
+    endpoint_capacity = 2 * len(endpoint_keys(config)) + _SPARE
+    before = Generation(0, config, SlotMap(route_capacity), SlotMap(endpoint_capacity))
+    generation = before.next(config)
+    memory = MetricsMemory(config.server.workers, route_capacity, endpoint_capacity)
+    return generation, Shared(memory, EndpointFlags(endpoint_capacity), generation.routes, generation.endpoints)
+
+
+def endpoint_keys(config: Config) -> list[str]:
+    """Return `upstream/server` for each configured server."""
+    return [f"{name}/{server.address}" for name, spec in config.upstreams.items() for server in spec.servers]
+
+
+def route_keys(config: Config) -> list[str]:
+    """Return the names of the routes, then the one for requests that none matches."""
+    return [*(route.name or default_name(route) for route in config.routes), UNMATCHED]
+
+
+def default_name(route: Route) -> str:
+    """Return what a route without a name is called: its hosts and paths."""
+    return ",".join(route.hosts) + ",".join(route.paths)

@@ -1,0 +1,72 @@
+"""What identifies one edgewise on this machine: where its configuration comes from and what it keeps on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgewise.server.apps import Apps, app_specs, socket_path
+from edgewise.server.run_directory import RunDirectory, base_directory
+from edgewise.server.secret import state_directory, with_secrets
+
+if TYPE_CHECKING:
+    from edgewise.config import Config
+    from edgewise.server.reactor import Reactor
+
+
+class Instance:
+    """Loads the configuration and completes it with what only this machine knows.
+
+    `read` returns the configuration, anew at each reload; `label` names its source, and tells instances apart.
+    """
+
+    def __init__(self, read: Callable[[], Config], label: str) -> None:
+        self._read = read
+        self.label = label
+        self.pid = os.getpid()
+        self._directory: RunDirectory | None = None
+
+    def load(self) -> Config:
+        """Return the configuration with sticky secrets and the sockets of managed apps filled in.
+
+        Raises ConfigError, SecretError or RunDirectoryError.
+        """
+        config = with_secrets(self._read(), state_directory())
+        return self._with_app_servers(config)
+
+    def _with_app_servers(self, config: Config) -> Config:
+        from edgewise.config.upstreams import Health, UpstreamServer
+
+        specs = app_specs(config)
+        if not specs:
+            return config
+        if self._directory is None:
+            self._directory = RunDirectory(self.label, base_directory())
+        upstreams = dict(config.upstreams)
+        for name, spec in specs.items():
+            paths = [socket_path(self._directory.path, name, index) for index in range(spec.processes)]
+            servers = [UpstreamServer(address=f"unix:{path}") for path in paths]
+            health = upstreams[name].health or Health()
+            upstreams[name] = upstreams[name].model_copy(update={"servers": servers, "health": health})
+        return config.model_copy(update={"upstreams": upstreams})
+
+    def apps(self, reactor: Reactor) -> Apps:
+        """Return the managed apps, none running yet."""
+        return Apps(self._app_socket, reactor)
+
+    def _app_socket(self, upstream: str, index: int) -> Path:
+        assert self._directory is not None
+        return socket_path(self._directory.path, upstream, index)
+
+    def forked(self) -> None:
+        """In a fork: let go of what must end with the supervisor."""
+        if self._directory is not None:
+            self._directory.forked()
+
+    def close(self) -> None:
+        """Remove the run directory."""
+        if self._directory is not None:
+            self._directory.remove()
+            self._directory = None

@@ -1,0 +1,94 @@
+"""What the supervisor and its children say to each other.
+
+Only the supervisor sends pickles (the configuration, to its own forks); what children send is plain data.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Prepare(msgspec.Struct, tag="prepare"):
+    """Build everything the generation needs, change nothing yet; answered by Prepared."""
+
+    generation: int
+    plan: bytes
+    """A pickled `server.generation.Generation`."""
+
+
+class Commit(msgspec.Struct, tag="commit"):
+    """Run the prepared generation: `added` comes with one descriptor a listener; answered by Committed."""
+
+    generation: int
+    added: list[tuple[str, str]]
+    """(kind, address) of each new listening socket, in the order of the descriptors."""
+    removed: list[tuple[str, str]]
+
+
+class Abort(msgspec.Struct, tag="abort"):
+    """Forget the prepared generation."""
+
+    generation: int
+
+
+class Drain(msgspec.Struct, tag="drain"):
+    """Accept nothing more, finish what is under way within `seconds`, then exit."""
+
+    seconds: float
+
+
+class Reopen(msgspec.Struct, tag="reopen"):
+    """Open the log files anew (after they were rotated)."""
+
+
+class ReloadAnswer(msgspec.Struct, tag="reload_answer"):
+    """To the control process: how the reload it asked for ended."""
+
+    request: int
+    ok: bool
+    generation: int
+    """The generation that runs now."""
+    problems: list[str] = []
+    """Why not, one line each; with ok, what takes effect only at a restart."""
+
+
+class StateAnswer(msgspec.Struct, tag="state_answer"):
+    """To the control process: the state of the processes, as JSON-compatible data."""
+
+    request: int
+    state: dict[str, object]
+
+
+class Ready(msgspec.Struct, tag="ready"):
+    """The child serves; with an error it could not start and will exit."""
+
+    error: str = ""
+
+
+class Prepared(msgspec.Struct, tag="prepared"):
+    """The generation could be built, or why it could not."""
+
+    generation: int
+    error: str = ""
+
+
+class Committed(msgspec.Struct, tag="committed"):
+    """The generation runs in this child."""
+
+    generation: int
+
+
+class ReloadWanted(msgspec.Struct, tag="reload_wanted"):
+    """From the control process: read the configuration again; answered by ReloadAnswer."""
+
+    request: int
+
+
+class StateWanted(msgspec.Struct, tag="state_wanted"):
+    """From the control process: answered by StateAnswer."""
+
+    request: int
+
+
+ToChild = Prepare | Commit | Abort | Drain | Reopen | ReloadAnswer | StateAnswer
+ToSupervisor = Ready | Prepared | Committed | ReloadWanted | StateWanted

@@ -1,0 +1,87 @@
+"""The observers of a worker: made from the configuration, joined to the routes, ticked and flushed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgewise.telemetry.access_log import AccessLog
+from edgewise.telemetry.layout import MetricsMemory, WorkerSample
+from edgewise.telemetry.metrics import MetricsObserver
+
+if TYPE_CHECKING:
+    from edgewise.config.schema import AccessLog as AccessLogSpec
+    from edgewise.contracts.observer import Observer
+    from edgewise.contracts.table import Table
+
+log = logging.getLogger("edgewise.worker")
+Figures = Callable[[], tuple[int, int, int, int, int, int]]
+
+
+class Observers:
+    """Metrics always, an access log where one is configured. A change is prepared, then committed or aborted."""
+
+    def __init__(self, memory: MetricsMemory, slot: int, figures: Figures) -> None:
+        self._figures = figures
+        self._metrics = MetricsObserver(memory, slot, self._sample)
+        self._spec: AccessLogSpec | None = None
+        self._log: AccessLog | None = None
+        self._next: tuple[AccessLogSpec, AccessLog | None] | None = None
+        self._replaced: list[AccessLog] = []
+        """Logs of earlier generations: exchanges that began there still write to them."""
+
+    def _sample(self) -> WorkerSample:
+        return WorkerSample(*self._figures(), sum(log.dropped for log in self._logs()))
+
+    def _logs(self) -> list[AccessLog]:
+        return [*self._replaced, self._log] if self._log is not None else self._replaced
+
+    def prepare(self, spec: AccessLogSpec) -> None:
+        """Open the log of the coming generation, if it is another one. Raises OSError."""
+        self.abort()
+        if spec != self._spec:
+            try:
+                self._next = (spec, None if spec.path == "off" else AccessLog(spec.path, spec.format))
+            except OSError as error:
+                raise OSError(error.errno, f"cannot open {spec.path}: {error.strerror}") from error
+
+    def abort(self) -> None:
+        """Forget what was prepared."""
+        if self._next is not None and self._next[1] is not None:
+            self._next[1].close()
+        self._next = None
+
+    def commit(self, table: Table) -> None:
+        """Join the observers to every route of `table`."""
+        if self._next is not None:
+            if self._log is not None:
+                self._replaced.append(self._log)
+            (self._spec, self._log), self._next = self._next, None
+        observers: list[Observer] = [self._metrics] if self._log is None else [self._metrics, self._log]
+        done = tuple(observer.done for observer in observers)
+        for route in (*table.routes, table.unmatched):
+            route.done = done
+        for tcp in table.tcp.values():
+            tcp.route.done = done
+        self._metrics.watch(endpoint for upstream in table.upstreams.values() for endpoint in upstream.endpoints)
+
+    def tick(self, now: float) -> None:
+        """Flush what was recorded; runs about four times a second."""
+        for access_log in self._logs():
+            access_log.tick(now)
+        self._metrics.tick(now)
+
+    def reopen(self) -> None:
+        """Open the log files anew, after rotation."""
+        for access_log in self._logs():
+            try:
+                access_log.reopen()
+            except OSError as error:
+                log.error("the access log stays as it was: %s", error)
+
+    def close(self) -> None:
+        """Flush what is left."""
+        for access_log in self._logs():
+            access_log.close()
+        self._metrics.close()

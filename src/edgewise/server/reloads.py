@@ -1,0 +1,156 @@
+"""Reloading: reads the configuration again and carries it to every process, one transaction at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from edgewise.config import ConfigError
+from edgewise.contracts.shared import SlotsExhaustedError
+from edgewise.server import messages as m
+from edgewise.server import notify
+from edgewise.server.apps import app_specs
+from edgewise.server.listeners import ListenError, wanted
+from edgewise.server.transaction import Change, ReloadReport, Transaction, restart_only
+from edgewise.server.run_directory import RunDirectoryError
+from edgewise.server.secret import SecretError
+
+if TYPE_CHECKING:
+    from edgewise.server.generation import Generation
+    from edgewise.server.supervisor import Supervisor
+
+log = logging.getLogger("edgewise")
+_PATIENCE = 90.0
+"""Seconds within which every process must have built the generation, managed apps included."""
+_APPS = "apps"
+
+
+class Reloads:
+    """Runs one reload after another; those asked for meanwhile become one that follows."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._transaction: Transaction | None = None
+        self._waiting: list[ReloadReport] = []
+        self._reports: list[ReloadReport] = []
+        self._notes: list[str] = []
+        self.last: dict[str, object] | None = None
+        """How the last reload ended, for `status`."""
+
+    def request(self, report: ReloadReport) -> None:
+        """Reload now, or after the reload under way; `report` is told how it ended."""
+        supervisor = self._supervisor
+        if supervisor.draining or not supervisor.serving:
+            reason = "edgewise is stopping" if supervisor.draining else "edgewise is still starting"
+            log.error("not reloaded: %s", reason)
+            report(False, supervisor.generation.number, [reason])
+        elif self._transaction is not None:
+            self._waiting.append(report)
+        else:
+            self._reports = [report]
+            self._begin()
+
+    def _begin(self) -> None:
+        notify.reloading()
+        supervisor = self._supervisor
+        try:
+            config = supervisor.instance.load()
+            generation = supervisor.generation.next(config)
+            listeners = wanted(config)
+            added = supervisor.listeners.add(listeners)
+        except ConfigError as error:
+            self._end(False, [str(problem) for problem in error.problems])
+            return
+        except (SlotsExhaustedError, ListenError, SecretError, RunDirectoryError) as error:
+            self._end(False, [str(error)])
+            return
+        self._notes = restart_only(supervisor.generation.config, config)
+        change = Change(added, supervisor.listeners.not_in(listeners))
+        supervisor.shared.clear_fresh(generation)
+        self._prepare(generation, change)
+
+    def _prepare(self, generation: Generation, change: Change) -> None:
+        supervisor = self._supervisor
+        children = supervisor.children.connected()
+        transaction = self._transaction = Transaction(
+            generation,
+            [_APPS, *(child.name for child in children)],
+            lambda: self._commit(generation, change),
+            lambda problem: self._abort(generation, change, problem),
+            lambda: self._finish(generation),
+        )
+        message = m.Prepare(generation.number, generation.dump())
+        for child in children:
+            supervisor.children.send(child, message)
+        supervisor.reactor.timers.after(_PATIENCE, lambda: transaction.cancel(f"not ready within {_PATIENCE:g} s"))
+        try:
+            supervisor.apps.prepare(app_specs(generation.config), lambda error: transaction.prepared(_APPS, error))
+        except OSError as error:
+            transaction.prepared(_APPS, error.strerror or str(error))
+
+    def prepared(self, name: str, generation: int, error: str) -> None:
+        """Note a child's answer to Prepare."""
+        if self._transaction is not None and self._transaction.generation.number == generation:
+            self._transaction.prepared(name, error)
+
+    def committed(self, name: str, generation: int) -> None:
+        """Note a child's answer to Commit."""
+        if self._transaction is not None and self._transaction.generation.number == generation:
+            self._transaction.committed(name)
+
+    def lost(self, name: str) -> None:
+        """Note the death of a child."""
+        if self._transaction is not None:
+            self._transaction.lost(name)
+
+    def cancel(self, reason: str) -> None:
+        """Give up the reload under way, if it still can be."""
+        if self._transaction is not None:
+            self._transaction.cancel(reason)
+
+    def _commit(self, generation: Generation, change: Change) -> None:
+        supervisor = self._supervisor
+        supervisor.generation = generation
+        supervisor.shared = supervisor.shared.of(generation)
+        added = [tuple(listening.listener) for listening in change.added]
+        removed = [tuple(listener) for listener in change.removed]
+        for child in supervisor.children.connected():
+            if child.slot is None:
+                supervisor.children.send(child, m.Commit(generation.number, [], []))
+            else:
+                descriptors = [listening.sockets[child.slot].fileno() for listening in change.added]
+                supervisor.children.send(child, m.Commit(generation.number, added, removed), descriptors)
+        supervisor.listeners.remove(change.removed)
+        assert self._transaction is not None
+        self._transaction.committed(_APPS)
+
+    def _abort(self, generation: Generation, change: Change, problem: str) -> None:
+        supervisor = self._supervisor
+        for child in supervisor.children.connected():
+            supervisor.children.send(child, m.Abort(generation.number))
+        supervisor.listeners.remove([listening.listener for listening in change.added])
+        supervisor.apps.abort()
+        self._end(False, [problem])
+
+    def _finish(self, generation: Generation) -> None:
+        self._supervisor.apps.commit()
+        self._end(True, self._notes)
+
+    def _end(self, ok: bool, problems: list[str]) -> None:
+        number = self._supervisor.generation.number
+        for problem in problems:
+            log.log(logging.WARNING if ok else logging.ERROR, "reload: %s", problem)
+        if ok:
+            log.info("reloaded: generation %d runs", number)
+        else:
+            log.error("not reloaded: generation %d goes on", number)
+        notify.notify("READY=1", f"STATUS=generation {number}")
+        self.last = {"ok": ok, "generation": number, "problems": problems, "at": time.time()}
+        self._transaction = None
+        reports, self._reports = self._reports, []
+        for report in reports:
+            report(ok, number, problems)
+        if self._waiting:
+            self._reports, self._waiting = self._waiting, []
+            self._begin()

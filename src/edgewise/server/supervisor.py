@@ -1,0 +1,219 @@
+"""The parent process: opens sockets, forks workers and the control process, keeps them alive, reloads, drains."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgewise import __version__
+from edgewise.server import notify
+from edgewise.server.apps import app_specs
+from edgewise.server.children import Children, Crew
+from edgewise.server.generation import first_generation
+from edgewise.server.listeners import Listener, ListenerSet, open_listener, wanted
+from edgewise.server.reactor import Reactor
+from edgewise.server.reloads import Reloads
+
+if TYPE_CHECKING:
+    from edgewise.server.generation import Generation, Shared
+    from edgewise.server.instance import Instance
+    from edgewise.server.processes import Child
+
+log = logging.getLogger("edgewise")
+_KILL_AFTER = 3.0
+"""Seconds beyond the drain timeout after which what still runs is killed."""
+
+
+class StartError(Exception):
+    """edgewise cannot start; the text says why."""
+
+
+class Supervisor:
+    """Runs one instance from its configuration to its end.
+
+    Memory shared by the processes, listening sockets and managed apps belong to this process and outlive its children.
+    """
+
+    def __init__(self, instance: Instance, crew: Crew, announce: Callable[[str], None] = print) -> None:
+        self.instance = instance
+        self.reactor = Reactor()
+        self._announce = announce
+        self._crew = crew
+        self._draining = False
+        self._serving = False
+        self._exit_status = 0
+        self._started = time.monotonic()
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit status.
+
+        Raises ConfigError, ListenError, StartError or SecretError for what keeps edgewise from starting.
+        """
+        self._open()
+        try:
+            self.reactor.on_signals(
+                {
+                    signal.SIGTERM: self.drain,
+                    signal.SIGINT: self._interrupted,
+                    signal.SIGHUP: self._hung_up,
+                    signal.SIGUSR1: self.children.reopen,
+                    signal.SIGCHLD: self.children.reap,
+                }
+            )
+            self.apps.prepare(app_specs(self.generation.config), self._apps_ready)
+            while not self._finished():
+                self.reactor.run_once()
+        finally:
+            self._close()
+        return self._exit_status
+
+    def _open(self) -> None:
+        """Load the configuration and make what children inherit."""
+        config = self.instance.load()
+        self.apps = self.instance.apps(self.reactor)
+        self.generation: Generation
+        self.shared: Shared
+        self.generation, self.shared = first_generation(config)
+        self.listeners = ListenerSet(config.server.workers)
+        self.admin_socket: socket.socket | None = None
+        try:
+            self.listeners.add(wanted(config))
+            if config.server.admin is not None:
+                self._admin = open_listener(Listener("plain", config.server.admin), 1)
+                self.admin_socket = self._admin.sockets[0]
+        except BaseException:
+            self.listeners.close()
+            self.instance.close()
+            raise
+        self.children = Children(self, self._crew)
+        self.reloads = Reloads(self)
+
+    def _apps_ready(self, error: str) -> None:
+        """Every managed app serves (or one cannot): start accepting."""
+        if self._draining:
+            return
+        if error:
+            self.fail(error)
+            return
+        self.apps.commit()
+        self.children.start_all()
+
+    def child_ready(self, child: Child, error: str) -> None:
+        """Note that a child serves, or why it cannot start: at the first start that ends edgewise."""
+        if error:
+            log.error("%s cannot start: %s", child.name, error)
+            if not self._serving:
+                self.fail(f"{child.name}: {error}")
+        elif not self._serving and not self._draining and self.children.all_ready:
+            self._serving = True
+            for line in self._addresses():
+                self._announce(line)
+            notify.notify("READY=1", f"STATUS=generation {self.generation.number}")
+
+    def fail(self, reason: str) -> None:
+        """Give up the start: stop what runs, and exit with status 1."""
+        log.error("edgewise cannot start: %s", reason)
+        self._exit_status = 1
+        self.drain()
+
+    def _addresses(self) -> list[str]:
+        schemes = {"plain": "http://", "tls": "https://", "tcp": "tcp://"}
+        lines = []
+        for listener, listening in self.listeners.open.items():
+            lines.append(f"listening on {schemes[listener.kind]}{bound_address(listener.address, listening.sockets[0])}")
+        if self.admin_socket is not None:
+            address = bound_address(self._admin.listener.address, self.admin_socket)
+            lines.append(f"admin on http://{address}")
+        return lines
+
+    def state(self) -> dict[str, object]:
+        """Return what `status` shows of this process and its children."""
+        now = self.reactor.timers.clock()
+        return {
+            "version": __version__,
+            "pid": self.instance.pid,
+            "config": self.instance.label,
+            "generation": self.generation.number,
+            "draining": self._draining,
+            "uptime": round(now - self._started, 1),
+            "listeners": self._addresses(),
+            "processes": [child.state(now) for child in self.children],
+            "apps": self.apps.states(now),
+            "last_reload": self.reloads.last,
+        }
+
+    @property
+    def draining(self) -> bool:
+        """Is the instance on its way out?"""
+        return self._draining
+
+    @property
+    def serving(self) -> bool:
+        """Have all processes been ready once?"""
+        return self._serving
+
+    def _hung_up(self) -> None:
+        self.reloads.request(lambda ok, generation, problems: None)
+
+    def _interrupted(self) -> None:
+        """Ctrl-C: drain; once more: stop now."""
+        if self._draining:
+            self._kill_all()
+        else:
+            self.drain()
+
+    def drain(self) -> None:
+        """Accept nothing more, let requests under way end, then stop; a second call changes nothing."""
+        if self._draining:
+            return
+        self._draining = True
+        seconds = self.generation.config.server.drain_timeout
+        notify.notify("STOPPING=1")
+        log.info("stopping: requests under way have %g s", seconds)
+        self.reloads.cancel("edgewise is stopping")
+        self.listeners.close()
+        self.children.drain_workers(seconds)
+        self.reactor.timers.after(seconds + _KILL_AFTER, self._kill_all)
+        self.child_gone()
+
+    def child_gone(self) -> None:
+        """While draining: once no worker is left, nothing uses the apps and the control process any more."""
+        if self._draining and not self.children.workers_running:
+            self.children.stop_control()
+            self.apps.stop()
+
+    def _kill_all(self) -> None:
+        self.children.kill_all()
+        self.apps.kill()
+
+    def _finished(self) -> bool:
+        return self._draining and not self.children.running and not self.apps.running
+
+    def forked(self, slot: int | None) -> None:
+        """In a fork: close everything that is not the child's own. `slot`: its worker slot, None: control process."""
+        self.reactor.close(forked=True)
+        self.apps.forked()
+        self.instance.forked()
+        self.listeners.keep_only(slot)
+        self.children.forked()
+        if slot is not None and self.admin_socket is not None:
+            self.admin_socket.close()
+
+    def _close(self) -> None:
+        self.listeners.close()
+        if self.admin_socket is not None:
+            self._admin.close()
+        self.reactor.close()
+        self.instance.close()
+
+
+def bound_address(configured: str, sock: socket.socket) -> str:
+    """Return an address as configured, with the port the system chose in the place of 0."""
+    if configured.startswith("unix:"):
+        return configured
+    host, _, port = configured.rpartition(":")
+    return f"{host or '0.0.0.0'}:{port if port != '0' else sock.getsockname()[1]}"

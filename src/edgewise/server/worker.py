@@ -1,0 +1,242 @@
+"""A worker process: one event loop, one engine, told by the supervisor what to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edgewise.server import messages as m
+from edgewise.server.child import ChildLink
+from edgewise.server.generation import Generation
+from edgewise.server.listeners import Listener
+from edgewise.server.observers import Observers
+from edgewise.server.processes import FAILED_TO_START
+
+if TYPE_CHECKING:
+    from edgewise.contracts.table import Table
+    from edgewise.server.channel import Channel
+    from edgewise.server.generation import Shared
+
+log = logging.getLogger("edgewise.worker")
+TICK = 0.25
+"""Seconds between two ticks of observers, flags and outlier detectors."""
+
+
+class Engine(Protocol):
+    """What a worker needs of `proxy.engine.Engine`."""
+
+    def load(self, table: Table) -> None:
+        """Use `table` for what begins from now on."""
+
+    def listen(self, sock: socket.socket, kind: Listener) -> None:
+        """Accept connections on `sock`."""
+
+    def unlisten(self, sock: socket.socket) -> None:
+        """Accept what is queued on `sock`, then close it; connections go on."""
+
+    def drain(self, deadline_seconds: float) -> asyncio.Future[None]:
+        """Accept nothing more; done when every exchange is."""
+
+    def tick(self, now: float) -> None:
+        """Check the deadlines; `now` in monotonic seconds."""
+
+    def figures(self) -> tuple[int, int, int, int, int, int]:
+        """Return open connections, active exchanges, memo bytes, accepted connections, memo hits, memo misses."""
+
+
+Build = Callable[..., "Table"]
+"""`router.build(config, previous_table, shared, worker_index)`."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What a worker inherits from the supervisor."""
+
+    slot: int
+    generation: Generation
+    shared: Shared
+    sockets: list[tuple[Listener, socket.socket]]
+
+
+class Worker:
+    """Carries out the supervisor's messages on an engine."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel[m.ToChild],
+        setup: WorkerSetup,
+        engine: Engine,
+        build: Build,
+    ) -> None:
+        self._loop = loop
+        self._setup = setup
+        self._shared = setup.shared
+        self._engine = engine
+        self._build = build
+        self._sockets: dict[Listener, socket.socket] = {}
+        self._prepared: tuple[Generation, Table] | None = None
+        self._draining = False
+        self._flags_seen = -1
+        self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
+        self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
+
+    def start(self) -> None:
+        """Build the first table and accept. Raises what `build` raises, and OSError for a log that cannot be opened."""
+        self._observers.prepare(self._setup.generation.config.access_log)
+        table = self._table(self._setup.generation, None)
+        self._use(table)
+        for listener, sock in self._setup.sockets:
+            self._listen(listener, sock)
+        self._link.start()
+        self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
+        self._loop.call_later(TICK, self._tick)
+        self._link.send(m.Ready())
+
+    def _table(self, generation: Generation, previous: Table | None) -> Table:
+        shared = self._shared.of(generation)
+        return self._build(generation.config, previous, shared, self._setup.slot)
+
+    def _use(self, table: Table) -> None:
+        """Swap the table; exchanges under way keep the route they began with."""
+        self._current = table
+        self._observers.commit(table)
+        self._flags_seen = -1
+        self._apply_flags()
+        self._engine.load(table)
+
+    def _listen(self, listener: Listener, sock: socket.socket) -> None:
+        self._sockets[listener] = sock
+        self._engine.listen(sock, listener)
+
+    def _heard(self, message: m.ToChild, descriptors: list[int]) -> None:
+        match message:
+            case m.Prepare(number, plan):
+                self._link.send(m.Prepared(number, self._prepare(plan)))
+            case m.Commit(number, added, removed):
+                self._commit(added, removed, descriptors)
+                self._link.send(m.Committed(number))
+            case m.Abort():
+                self._prepared = None
+                self._observers.abort()
+            case m.Drain(seconds):
+                self._drain(seconds)
+            case m.Reopen():
+                self._observers.reopen()
+            case _:
+                log.error("unexpected message: %r", message)
+
+    def _prepare(self, plan: bytes) -> str:
+        """Build the table of a generation; return why that is impossible, or "".
+
+        User code is imported here (filters), so any exception is an answer, not a crash.
+        """
+        generation = Generation.load(plan)
+        try:
+            self._observers.prepare(generation.config.access_log)
+            self._prepared = (generation, self._table(generation, self._current))
+        except Exception as error:
+            self._observers.abort()
+            return describe(error)
+        return ""
+
+    def _commit(self, added: list[tuple[str, str]], removed: list[tuple[str, str]], descriptors: list[int]) -> None:
+        if self._prepared is not None:
+            (generation, table), self._prepared = self._prepared, None
+            self._shared = self._shared.of(generation)
+            self._use(table)
+        for listener, descriptor in zip(added, descriptors, strict=True):
+            sock = socket.socket(fileno=descriptor)
+            sock.setblocking(False)
+            self._listen(_listener(listener), sock)
+        for listener in removed:
+            self._engine.unlisten(self._sockets.pop(_listener(listener)))
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._apply_flags()
+        for upstream in self._current.upstreams.values():
+            if upstream.outlier is not None:
+                upstream.outlier.tick(now)
+        self._engine.tick(now)
+        self._observers.tick(now)
+        self._loop.call_later(TICK, self._tick)
+
+    def _apply_flags(self) -> None:
+        """Take over the verdicts of health checks and the drain commands."""
+        flags = self._shared.flags
+        if flags.generation != self._flags_seen:
+            self._flags_seen = flags.generation
+            for upstream in self._current.upstreams.values():
+                flags.apply(upstream)
+
+    def _terminated(self) -> None:
+        self._drain(self._setup.generation.config.server.drain_timeout)
+
+    def _supervisor_gone(self) -> None:
+        """The supervisor died: nobody would replace or stop this process, so finish and end."""
+        self._drain(self._setup.generation.config.server.drain_timeout)
+
+    def _drain(self, seconds: float) -> None:
+        if not self._draining:
+            self._draining = True
+            self._engine.drain(seconds).add_done_callback(lambda _: self._loop.stop())
+
+    def close(self) -> None:
+        """Flush what the observers hold."""
+        self._observers.close()
+
+
+def _listener(pair: tuple[str, str]) -> Listener:
+    kind, address = pair
+    return Listener(kind, address)  # type: ignore[arg-type]  # what the supervisor took from a Listener
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in one line, fit for an operator."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (OSError, ValueError, ImportError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def run_worker(channel: Channel[m.ToChild], setup: WorkerSetup) -> int:
+    """Run a worker to its end; return its exit status."""
+    import uvloop
+
+    from edgewise.proxy.engine import Engine as ProxyEngine
+    from edgewise.router import build
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return serve(loop, channel, setup, ProxyEngine(loop, setup.slot), build)
+
+
+def serve(
+    loop: asyncio.AbstractEventLoop, channel: Channel[m.ToChild], setup: WorkerSetup, engine: Engine, build: Build
+) -> int:
+    """Run `engine` until drained; the exit status is FAILED_TO_START where there is nothing to serve."""
+    worker = Worker(loop, channel, setup, engine, build)
+    try:
+        worker.start()
+    except Exception as error:
+        log.debug("start failed", exc_info=True)
+        channel.send(m.Ready(describe(error)))
+        return FAILED_TO_START
+    gc.collect()
+    gc.freeze()
+    try:
+        loop.run_forever()
+    finally:
+        worker.close()
+        with contextlib.suppress(Exception):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+    return 0
