@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import itemgetter
 from typing import NamedTuple
 
 from edgewise.http.head import CHUNKED, Field, RequestHead, ResponseHead
@@ -202,7 +203,7 @@ def parse_block(block: bytes) -> Block:
 
 
 def _block_may_be_kept(block: Block) -> bool:
-    return all(map(_may_be_kept, block.fields))
+    return _NEVER_KEPT.isdisjoint(map(itemgetter(0), block.fields))
 
 
 BLOCKS: Memo[Block] = Memo(parse_block, entries=256, longest=2048, keep=_block_may_be_kept)
