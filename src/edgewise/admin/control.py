@@ -1,0 +1,136 @@
+"""What the admin address needs of the rest of edgewise: one protocol, and the values it speaks in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointState
+
+ServerState = Literal["healthy", "unhealthy", "ejected", "draining", "drained"]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker process."""
+
+    index: int
+    pid: int
+    uptime: float
+    """Seconds since the process was started."""
+    connections: int
+    """Open client connections."""
+    requests: int
+    """Exchanges finished by this worker and those it replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteStatus:
+    """One route."""
+
+    name: str
+    target: str
+    """What answers: an upstream's name, `split`, `redirect` or `respond`."""
+    requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The instance as a whole."""
+
+    version: str
+    generation: int
+    """Configurations loaded so far."""
+    ready: bool
+    """Are all workers up and is none told to stop?"""
+    uptime: float
+    workers: tuple[WorkerStatus, ...] = ()
+    routes: tuple[RouteStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """One server of an upstream, over all workers."""
+
+    name: str
+    """As in the configuration; `upstream/name` is its key."""
+    state: ServerState
+    reason: str = ""
+    """Why the state is not healthy, in words."""
+    weight: int = 1
+    backup: bool = False
+    active: int = 0
+    connections: int = 0
+    waiting: int = 0
+    requests: int = 0
+    failures: int = 0
+    ejections: int = 0
+    last_check: str | None = None
+    """Time of the last active check (RFC 3339); None where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamStatus:
+    """A group of servers."""
+
+    name: str
+    balance: str
+    servers: tuple[ServerStatus, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadProblem:
+    """One thing wrong with a new configuration, in the fields of `config.Problem`."""
+
+    message: str
+    file: str = ""
+    line: int | None = None
+    key: str = ""
+    expected: str = ""
+    nearest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """What came of a reload; with problems, the running configuration stayed as it was."""
+
+    generation: int
+    problems: tuple[ReloadProblem, ...] = field(default=())
+
+
+class Control(Protocol):
+    """The control process as the admin address sees it. No method may block."""
+
+    def status(self) -> Status:
+        """Return how the instance is doing."""
+
+    def upstreams(self) -> tuple[UpstreamStatus, ...]:
+        """Return the state of every server."""
+
+    def drain(self, key: str, on: bool) -> None:
+        """Take the server `upstream/name` out of new requests, or back in; raises KeyError where there is none."""
+
+    async def reload(self) -> ReloadResult:
+        """Check the configuration file anew and swap it in where it is sound."""
+
+    def metrics_text(self) -> str:
+        """Return every metric in Prometheus text format."""
+
+    def effective_config(self) -> dict[str, Any]:
+        """Return the configuration in force as plain values, defaults filled in, secrets left out."""
+
+
+def server_state(flags: int, figures: EndpointState, workers: int, check_failure: str = "") -> tuple[ServerState, str]:
+    """Return (state, reason) of a server from its shared flags and figures; draining wins over unhealthy over ejected.
+
+    `check_failure` says what the last active check found.
+    """
+    if flags & DRAINED:
+        if figures.active:
+            return "draining", f"drained by the operator, {figures.active} requests under way"
+        return "drained", "drained by the operator"
+    if flags & UNHEALTHY:
+        return "unhealthy", check_failure or "active checks failed"
+    if figures.ejected:
+        return "ejected", f"ejected for failed requests by {figures.ejected} of {workers} workers"
+    return "healthy", ""
