@@ -17,7 +17,6 @@ class Document:
 
     def __init__(self, file: str) -> None:
         self.data: dict[str, Any] = {}
-        self._file = file
         self._places: dict[Path, tuple[str, int]] = {(): (file, 0)}
 
     def mark(self, path: Path, file: str, line: int) -> None:
@@ -33,12 +32,17 @@ class Document:
     def problem(self, mistake: Mistake) -> Problem:
         """Return a mistake with its place: that of its key, else of the nearest table around it."""
         file, line = self._place(mistake.path)
-        other, message = self._place(mistake.other), mistake.message
+        message = mistake.message
         if mistake.other:
-            message += (
-                f" (line {other[1]})" if other[1] else " (by default)" if other[0] == self._file else f" ({other[0]})"
-            )
+            message += f" ({self._where(mistake.other)})"
         return Problem(file, line, dotted(mistake.path), message, mistake.expected, mistake.nearest)
+
+    def _where(self, path: Path) -> str:
+        """Return how another place is named within a message."""
+        file, line = self._place(path)
+        if path not in self._places:
+            return "by default"
+        return f"line {line}" if line else file
 
     def _place(self, path: Path) -> tuple[str, int]:
         while path not in self._places:

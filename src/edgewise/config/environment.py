@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgewise.config.document import Document
-from edgewise.config.problems import Path, Problem, dotted
+from edgewise.config.problems import Path, Problem, dotted, show
 from edgewise.config.shape import at, kinds_at, unknown_key
 from edgewise.config.values import parse_number
 
@@ -96,7 +96,7 @@ def _scalar(text: str, kinds: set[type]) -> Any:
 
 
 def _place(document: Document, path: Path, value: Any, source: str) -> Iterator[Problem]:
-    """Set the value at `path`, making tables and lists on the way; yield a problem where the schema has no such path."""
+    """Set the value at `path`, making tables and lists on the way; yield a problem where there is no such path."""
     for depth in range(1, len(path) + 1):
         if not at(path[:depth]):
             mistake = unknown_key(path[:depth])
@@ -108,9 +108,9 @@ def _place(document: Document, path: Path, value: Any, source: str) -> Iterator[
         if last or not _has(node, step):
             inner = value if last else [] if kinds_at(path[:depth]) == {list} else {}
             if not _put(node, step, inner):
-                yield Problem(
-                    source, 0, dotted(path), f"cannot be set: there is no {dotted(path[:depth])} to set it in"
-                )
+                message = f"cannot be set, since {dotted(path[: depth - 1])} is {show(node)}"
+                expected = f"an index from 0 to {len(node)}" if isinstance(node, list) else ""
+                yield Problem(source, 0, dotted(path), message, expected)
                 return
             document.mark(path[:depth], source, 0)
         node = node[step]

@@ -19,8 +19,11 @@ _LITERAL = re.compile(r"(?:[A-Za-z0-9._~!$&'()+,;=:@-]|%[0-9A-Fa-f]{2})*")
 _PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\*?)\}")
 _FIELD = re.compile(r"\{([^{}]*)\}")
+_ABSOLUTE = re.compile(r"(?:https?|\{scheme\})://(?:[A-Za-z0-9._:\[\]-]|\{host\})+(?:(?:[/?#]|\{path\}).*)?")
 _FORBIDDEN = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
 _PATH = 'a path such as "/a", "/a/*", "/users/{id}/posts" or "/files/{rest*}"'
+_REWRITE = 'a path such as "/items/{id}" or "/v2{path}"'
+_REDIRECT = 'a path such as "/new/{id}", or a URL such as "https://{host}{path}" whose host is plain text or {host}'
 _HOSTS = 'a host name such as "shop.example.com" or "*.example.com"'
 
 
@@ -84,21 +87,34 @@ def _is_plain(text: str) -> bool:
     return all(_LITERAL.fullmatch(segment) for segment in text.split("/"))
 
 
-def check_template(text: str) -> str:
-    """Return a template: text with "{name}" fields. Raises BadValue."""
-    template_fields(text)
+def check_rewrite(text: str) -> str:
+    """Return the template of a path to send on: "/" or "{path}" first, no fragment. Raises BadValue."""
+    _check_template(text, _REWRITE)
+    if not text.startswith(("/", "{path}")) or "#" in text:
+        close = f"/{text}" if text and not text.startswith("/") and "://" not in text and "#" not in text else ""
+        raise BadValue(f"{show(text)} is not a rewrite", _REWRITE, close)
     return text
 
 
-def template_fields(text: str) -> list[str]:
-    """Return the names a template uses, in order. Raises BadValue."""
+def check_redirect(text: str) -> str:
+    """Return the template of a Location: a path, or a URL whose host is plain text or {host}. Raises BadValue."""
+    _check_template(text, _REDIRECT)
+    path = text.startswith(("/", "{path}")) and not text.startswith("//")
+    if not path and not _ABSOLUTE.fullmatch(text):
+        close = f"https://{text}" if _HOST.match(text) and "." in text.split("/")[0] else ""
+        raise BadValue(f"{show(text)} is not a redirect", _REDIRECT, close)
+    return text
+
+
+def _check_template(text: str, expected: str) -> None:
+    target, _, fragment = text.partition("#")
     rest = _FIELD.sub("", text)
-    names = _FIELD.findall(text)
-    if "{" in rest or "}" in rest or not all(_PARAMETER_NAME.fullmatch(name) for name in names):
-        raise BadValue(f"{show(text)} is not a template", 'text with names in braces, such as "/items/{id}"')
+    if "{" in rest or "}" in rest or not all(_PARAMETER_NAME.fullmatch(name) for name in _FIELD.findall(text)):
+        raise BadValue(f"{show(text)} has a brace that belongs to no name", expected)
     if any(ord(character) <= 32 or ord(character) >= 127 for character in text):
         raise BadValue(f"{show(text)} has characters that no URL may have", "ASCII without spaces, the rest encoded")
-    return names
+    if "{query}" in target.partition("?")[0] or "{" in fragment:
+        raise BadValue(f"{show(text)} has a name where it cannot stand", '{query} after "?", none after "#"')
 
 
 def unknown_fields(text: str, parameters: list[str]) -> Iterator[tuple[str, str, str]]:

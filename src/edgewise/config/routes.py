@@ -19,8 +19,9 @@ from edgewise.config.types import (
     PathPatterns,
     PathPrefix,
     PositiveDuration,
+    RedirectTarget,
+    Rewrite,
     Size,
-    Template,
     Token,
 )
 
@@ -28,8 +29,10 @@ from edgewise.config.types import (
 class Redirect(Model):
     """Answer with a redirect."""
 
-    to: Template
-    """Target, a template with the parameters of the path and {scheme}, {host}, {path}, {query}."""
+    to: RedirectTarget
+    """Target, a template with the parameters of the path and {scheme}, {host}, {path}, {query}.
+
+    The request's query is kept unless the template has a "?"."""
     status: Literal[301, 302, 303, 307, 308] = 308
     """Status of the answer."""
 
@@ -95,8 +98,10 @@ class Route(Model):
     """Answer with fixed content."""
     strip_prefix: PathPrefix | None = None
     """Prefix taken off the path before it is sent on."""
-    rewrite: Template | None = None
-    """Path sent on in place of the request's, a template with {param} names."""
+    rewrite: Rewrite | None = None
+    """Path sent on in place of the request's, a template with {param} names and {path}.
+
+    The request's query is kept unless the template has a "?"."""
     request_headers: HeaderEdits = HeaderEdits()
     """Changes to the request's fields."""
     response_headers: HeaderEdits = HeaderEdits()

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from edgewise.config.addresses import check_listen, check_server
-from edgewise.config.patterns import check_host, check_path, check_prefix, check_template
+from edgewise.config.patterns import check_host, check_path, check_prefix, check_redirect, check_rewrite
 from edgewise.config.values import (
     check_field_name,
     check_field_value,
@@ -50,6 +50,10 @@ def _file_name(text: str, info: ValidationInfo) -> str:
 
 def _log_path(text: str, info: ValidationInfo) -> str:
     return text if text in ("off", "stdout") else _file_name(text, info)
+
+
+FILE_VALIDATORS = (_file_name, _log_path)
+"""What makes a text a file name; known to the reference."""
 
 
 def _kind(value: Any) -> str:
@@ -89,7 +93,8 @@ SrvName = Annotated[str, AfterValidator(check_srv)]
 HostName = Annotated[str, AfterValidator(check_host)]
 PathPattern = Annotated[str, AfterValidator(check_path)]
 PathPrefix = Annotated[str, AfterValidator(check_prefix)]
-Template = Annotated[str, AfterValidator(check_template)]
+Rewrite = Annotated[str, AfterValidator(check_rewrite)]
+RedirectTarget = Annotated[str, AfterValidator(check_redirect)]
 Fields = dict[FieldName, FieldValue]
 
 _INTEGER_OR_TEXT = WithJsonSchema({"type": ["integer", "string"]})

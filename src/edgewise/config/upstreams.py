@@ -189,11 +189,14 @@ def _true_is_defaults(value: Any) -> Any:
     return {} if value is True else value
 
 
+SERVER_VALIDATOR, TRUE_VALIDATOR = _server_table, _true_is_defaults
+"""What lets a text or `true` stand for a table; known to the reference."""
+
+
 def _switch(value: Any) -> str:
     return "<table>" if isinstance(value, dict | Model) else "<false>"
 
 
-_SWITCHED = (Discriminator(_switch), BeforeValidator(_true_is_defaults, json_schema_input_type=Any))
 _Server = Annotated[UpstreamServer, BeforeValidator(_server_table, json_schema_input_type=str | UpstreamServer)]
 _False = Annotated[Literal[False], Tag("<false>")]
 
@@ -219,7 +222,11 @@ class Upstream(Model):
     """Keep clients on one server."""
     health: Health | None = None
     """Active health checks."""
-    eject: Annotated[Annotated[Eject, Tag("<table>")] | _False, *_SWITCHED] = Eject()
+    eject: Annotated[
+        Annotated[Eject, Tag("<table>")] | _False,
+        Discriminator(_switch),
+        BeforeValidator(_true_is_defaults, json_schema_input_type=bool | Eject),
+    ] = Eject()
     """Passive health; `false` turns it off."""
     breaker: Breaker | None = None
     """Circuit breaker."""
@@ -237,7 +244,11 @@ class Upstream(Model):
     """Requests that may wait for a connection."""
     slow_start: Duration = 0.0
     """Time over which a server that returns is brought back to its full share."""
-    tls: Annotated[Annotated[UpstreamTls, Tag("<table>")] | _False, *_SWITCHED] = False
+    tls: Annotated[
+        Annotated[UpstreamTls, Tag("<table>")] | _False,
+        Discriminator(_switch),
+        BeforeValidator(_true_is_defaults, json_schema_input_type=bool | UpstreamTls),
+    ] = False
     """TLS to the servers: `true`, `false`, or a table."""
     proxy_protocol: Literal[0, 1, 2] = 0
     """Version of the PROXY protocol header sent on each new connection; 0: none."""

@@ -15,6 +15,7 @@ from edgewise.config.problems import BadValue, Mistake, Path, dotted
 _PARAMETER = re.compile(r"\{[^{}*]*\}")
 _REST_PARAMETER = re.compile(r"\{[^{}]*\*\}")
 _NO_CONTENT = (204, 304)
+"""Statuses whose answers end after the head (RFC 9110 section 6.4.1)."""
 
 
 def check_routes(data: dict[str, Any]) -> Iterator[Mistake]:
@@ -23,10 +24,9 @@ def check_routes(data: dict[str, Any]) -> Iterator[Mistake]:
         yield from exactly_one(path, route, ("upstream", "split", "redirect", "respond"))
         yield from _split(path, route)
         yield from _rewriting(path, route)
-        if value_at(route, "respond", "status") in _NO_CONTENT and value_at(route, "respond", "body"):
-            yield Mistake(
-                (*path, "respond", "body"), f"an answer of status {route['respond']['status']} has no content"
-            )
+        status = value_at(route, "respond", "status")
+        if status in _NO_CONTENT and value_at(route, "respond", "body"):
+            yield Mistake((*path, "respond", "body"), f"an answer of status {status} has no content")
     yield from _equal_names(data)
     yield from _equal_matches(data)
 
@@ -40,9 +40,6 @@ def _split(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
 def _rewriting(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
     if "rewrite" in route and "strip_prefix" in route:
         yield Mistake((*path, "rewrite"), "strip_prefix and rewrite exclude each other")
-    rewrite = route.get("rewrite")
-    if isinstance(rewrite, str) and not rewrite.startswith("/"):
-        yield Mistake((*path, "rewrite"), f"{json.dumps(rewrite)} does not begin with a slash", nearest="/" + rewrite)
     parameters = _common_parameters(route)
     for key in (("rewrite",), ("redirect", "to")):
         template = value_at(route, *key)

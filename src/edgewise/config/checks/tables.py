@@ -36,6 +36,5 @@ def exactly_one(path: Path, table: dict[str, Any], choices: tuple[str, ...]) -> 
     if not used:
         yield Mistake(path, "needs exactly one of " + ", ".join(choices))
     elif len(used) > 1:
-        yield Mistake(
-            (*path, used[1]), f"{' and '.join(used)} exclude each other", "exactly one of " + ", ".join(choices)
-        )
+        expected = "exactly one of " + ", ".join(choices)
+        yield Mistake((*path, used[1]), f"{' and '.join(used)} exclude each other", expected)

@@ -20,20 +20,20 @@ def check_tls(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from _client_certificates(data)
     for path, table in tables(data, "upstreams"):
         tls = table.get("tls")
-        for key, other in (("cert", "key"), ("key", "cert")) if isinstance(tls, dict) else ():
-            if key in tls and other not in tls:
-                yield Mistake((*path, "tls", key), f"needs {other} beside it")
+        if isinstance(tls, dict) and ("cert" in tls) != ("key" in tls):
+            given, lacking = ("cert", "key") if "cert" in tls else ("key", "cert")
+            yield Mistake((*path, "tls", given), f"needs {lacking} beside it")
 
 
 def _files(data: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
     """Yield each path that names a file, and the name."""
     for path, table in tables(data, "tls", "certificates"):
-        yield from ((((*path, key), table.get(key))) for key in ("cert", "key"))
+        yield from (((*path, key), table.get(key)) for key in ("cert", "key"))
     yield ("tls", "client_ca"), value_at(data, "tls", "client_ca")
     for path, table in tables(data, "tls", "hosts"):
         yield (*path, "client_ca"), table.get("client_ca")
     for path, table in tables(data, "upstreams"):
-        yield from ((((*path, "tls", key), value_at(table, "tls", key))) for key in ("ca", "cert", "key"))
+        yield from (((*path, "tls", key), value_at(table, "tls", key)) for key in ("ca", "cert", "key"))
 
 
 def _client_certificates(data: dict[str, Any]) -> Iterator[Mistake]:
