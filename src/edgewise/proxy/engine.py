@@ -16,8 +16,6 @@ from edgewise.proxy.plans import Plans
 Kind = Literal["plain", "tls", "tcp"]
 _ACCEPTS = 64
 """Connections accepted in one go, so that a flood of new ones does not starve those under way."""
-TICK = 0.25
-"""Seconds between two looks at the deadlines."""
 
 
 class Ids(Protocol):
@@ -30,15 +28,27 @@ class Ids(Protocol):
         """Return 16 hexadecimal digits."""
 
 
+class Listen(Protocol):
+    """What is listened on."""
+
+    @property
+    def kind(self) -> Kind:
+        """What comes in there."""
+
+    @property
+    def address(self) -> str:
+        """The address as written in the configuration."""
+
+
 class Listener:
     """A listening socket, with what is known of the peers that come in by it."""
 
     __slots__ = ("address", "kind", "sock", "strangers", "trusted")
 
-    def __init__(self, sock: socket.socket, kind: Kind, address: str, table: Table) -> None:
+    def __init__(self, sock: socket.socket, listen: Listen, table: Table) -> None:
         self.sock = sock
-        self.kind = kind
-        self.address = address
+        self.kind = kind = listen.kind
+        self.address = listen.address
         scheme = b"https" if kind == "tls" else b"http"
         self.strangers = Plans(table, scheme=scheme, trusted=False)
         self.trusted = Plans(table, scheme=scheme, trusted=True)
@@ -50,24 +60,28 @@ class Engine:
     Deadlines are attributes, looked at four times a second: no timer is ever made for a request.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, table: Table, ids: Ids) -> None:
+    table: Table
+    limits: Limits
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ids: Ids) -> None:
+        """Nothing is served before the first `load`."""
         self.loop = loop
         self.add_reader: Callable[..., Any] = loop.add_reader
         self.remove_reader: Callable[..., Any] = loop.remove_reader
         self.next_id = ids.next_id
         self.span_id = ids.span_id
-        self.table = table
-        self.limits: Limits = table.limits
         self.connections: set[Any] = set()
         """All open connections (arrivals, clients, upstreams, tunnels); each has `deadline` and `expired(now)`."""
         self.exchanges = 0
         """Exchanges under way."""
+        self.requests = 0
         self.accepted = 0
         self.draining = False
         self._drained: asyncio.Future[None] | None = None
         self._drain_deadline = 0.0
         self._listeners: list[Listener] = []
-        self._tick_handle = loop.call_later(TICK, self._tick_again)
+        self._past_misses = 0
+        """Memo misses of earlier generations."""
 
     # ---- configuration -----------------------------------------------------------------------------------------------
 
@@ -75,24 +89,27 @@ class Engine:
         """Swap the configuration. Exchanges under way end by the one they began with; no connection is touched."""
         self.table = table
         self.limits = table.limits
+        self._past_misses = self.figures()[5]
         for listener in self._listeners:
             listener.strangers.load(table)
             listener.trusted.load(table)
 
-    def listen(self, sock: socket.socket, kind: Kind, address: str) -> None:
-        """Accept on a listening socket; `address` as written in the configuration."""
+    def listen(self, sock: socket.socket, kind: Listen) -> None:
+        """Accept connections on a listening socket."""
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits this
-        listener = Listener(sock, kind, address, self.table)
+        listener = Listener(sock, kind, self.table)
         self._listeners.append(listener)
         self.loop.add_reader(sock.fileno(), self._accept, listener)
 
-    def unlisten(self, kind: Kind, address: str) -> None:
-        """Accept no more there; connections that were accepted live on. The socket stays open."""
-        for listener in [one for one in self._listeners if (one.kind, one.address) == (kind, address)]:
-            self.loop.remove_reader(listener.sock.fileno())
+    def unlisten(self, sock: socket.socket) -> None:
+        """Accept what is queued on `sock`, then close it; connections go on."""
+        for listener in [one for one in self._listeners if one.sock is sock]:
+            self.loop.remove_reader(sock.fileno())
+            self._accept(listener)
             self._listeners.remove(listener)
+            sock.close()
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
@@ -148,33 +165,28 @@ class Engine:
 
     # ---- time --------------------------------------------------------------------------------------------------------
 
-    def _tick_again(self) -> None:
-        self._tick_handle = self.loop.call_later(TICK, self._tick_again)
-        self.tick(monotonic())
-
     def tick(self, now: float) -> None:
-        """End what is over its deadline; let the upstreams' detectors judge."""
+        """End what is over its deadline (monotonic seconds). Called about four times a second."""
         for connection in [one for one in self.connections if one.deadline < now]:
             connection.expired(now)
-        for upstream in self.table.upstreams.values():
-            if upstream.outlier is not None:
-                upstream.outlier.tick(now)
         if self._drained is not None and not self._drained.done():
             self._check_drained(now)
 
-    def memo_counts(self) -> tuple[int, int]:
-        """Return (misses, entries) over the listeners' plans."""
-        plans = [plans for listener in self._listeners for plans in (listener.strangers, listener.trusted)]
-        return sum(one.memo.misses for one in plans), sum(len(one.memo) for one in plans)
+    def figures(self) -> tuple[int, int, int, int, int, int]:
+        """Return open connections, exchanges under way, memo bytes, accepted connections, memo hits, memo misses."""
+        memos = [plans.memo for one in self._listeners for plans in (one.strangers, one.trusted)]
+        misses = sum(memo.misses for memo in memos) + self._past_misses
+        size = sum(memo.size for memo in memos)
+        return len(self.connections), self.exchanges, size, self.accepted, max(0, self.requests - misses), misses
 
-    def drain(self, seconds: float) -> asyncio.Future[None]:
-        """Accept no more, let exchanges finish, close what is idle; done when all is closed or `seconds` passed."""
+    def drain(self, deadline_seconds: float) -> asyncio.Future[None]:
+        """Accept no more, let exchanges finish, close what is idle; done when all is closed or that time passed."""
         if self._drained is None:
             self._drained = self.loop.create_future()
-            self._drain_deadline = monotonic() + seconds
+            self._drain_deadline = monotonic() + deadline_seconds
             self.draining = True
             for listener in list(self._listeners):
-                self.unlisten(listener.kind, listener.address)
+                self.unlisten(listener.sock)
             self.tick(monotonic())
         return self._drained
 
@@ -188,7 +200,6 @@ class Engine:
                 connection.close()
             assert self._drained is not None
             self._drained.set_result(None)
-            self._tick_handle.cancel()
 
 
 def _address(text: str) -> str | None:

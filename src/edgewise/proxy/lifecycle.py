@@ -32,6 +32,7 @@ def begin(client: Downstream, plan: Plan) -> None:
     client.exchange = exchange
     client.deadline = FOREVER
     engine.exchanges += 1
+    engine.requests += 1
     if plan.simple:
         dispatch(exchange)
     else:
@@ -47,6 +48,7 @@ def begin_tunnel(client: Downstream, plan: Plan, group: Upstream) -> None:
     client.deadline = FOREVER
     client.pause_reading()
     engine.exchanges += 1
+    engine.requests += 1
     dispatch(exchange)
 
 
@@ -316,6 +318,7 @@ def refuse(client: Downstream, plan: Plan, status: int, reason: str) -> None:
     client.deadline = FOREVER
     client.buffer = b""
     engine.exchanges += 1
+    engine.requests += 1
     exchange.end, exchange.failure = "client-head", reason
     exchange.body = UNREAD
     answer(exchange, error_answer(status))

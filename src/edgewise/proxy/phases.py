@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.filters import Headers, Request, Response
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.proxy.upstream import UpstreamConnection
 
+Step = Callable[[], Any]
+
 _log = logging.getLogger("edgewise.filters")
 _FRAMING = frozenset(("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer"))
 """Fields a filter may read but not set: edgewise frames every message itself."""
@@ -27,7 +30,7 @@ _FRAMING = frozenset(("content-length", "transfer-encoding", "connection", "keep
 def run_request(exchange: Exchange) -> None:
     """Run the route's request filters, then go on or answer."""
     request = exchange.request = _request_view(exchange)
-    steps = [lambda hook=hook: hook(request) for hook in exchange.route.request_filters]
+    steps: list[Step] = [partial(hook, request) for hook in exchange.route.request_filters]
     _run(exchange, steps, lambda response: _after_request(exchange, request, response))
 
 
@@ -54,7 +57,7 @@ def run_response(exchange: Exchange, connection: UpstreamConnection, plan: Respo
     request = exchange.request or _request_view(exchange)
     response = Response(plan.status, None, _pairs(plan.response.fields))
     connection.pause()
-    steps = [lambda hook=hook: hook(request, response) for hook in exchange.route.response_filters]
+    steps: list[Step] = [partial(hook, request, response) for hook in exchange.route.response_filters]
     _run(exchange, steps, lambda other: _after_response(exchange, connection, plan, rest, response, other))
 
 
@@ -90,7 +93,7 @@ def _after_response(
 # ---- driving ---------------------------------------------------------------------------------------------------------
 
 
-def _run(exchange: Exchange, steps: list[Callable[[], Any]], then: Callable[[Response | None], None]) -> None:
+def _run(exchange: Exchange, steps: list[Step], then: Callable[[Response | None], None]) -> None:
     """Run steps until one answers; a step that returns an awaitable moves the rest into a task."""
     for index, step in enumerate(steps):
         try:
@@ -112,7 +115,7 @@ def _run(exchange: Exchange, steps: list[Callable[[], Any]], then: Callable[[Res
 async def _run_waiting(
     exchange: Exchange,
     first: Awaitable[Any],
-    steps: list[Callable[[], Any]],
+    steps: list[Step],
     then: Callable[[Response | None], None],
 ) -> None:
     """The waiting driver: the same steps, awaited, within the route's filter timeout."""

@@ -214,10 +214,11 @@ def run_worker(channel: Channel[m.ToChild], setup: WorkerSetup) -> int:
 
     from edgewise.proxy.engine import Engine as ProxyEngine
     from edgewise.router import build
+    from edgewise.telemetry.trace_context import IdSource
 
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    return serve(loop, channel, setup, ProxyEngine(loop, setup.slot), build)
+    return serve(loop, channel, setup, ProxyEngine(loop, IdSource()), build)
 
 
 def serve(

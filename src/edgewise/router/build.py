@@ -1,0 +1,216 @@
+"""Configuration to table: every decision that does not need a request is made here."""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import accumulate
+from random import random
+from typing import TYPE_CHECKING, Protocol
+
+from edgewise.contracts.plan import Answer, Params, Route
+from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
+from edgewise.proxy.plans import SET_ANEW
+from edgewise.router.filters import load_filters
+from edgewise.router.match import Matcher, NoMatch
+from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
+from edgewise.router.upstreams import build_upstreams
+from edgewise.tls.contexts import ContextSet
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewise.config.schema import Config, HeaderEdits
+    from edgewise.config.schema import Route as RouteSpec
+    from edgewise.contracts.endpoint import Upstream
+    from edgewise.contracts.exchange import Exchange
+    from edgewise.http.head import RequestHead
+
+UNMATCHED = "(unmatched)"
+"""Name under which requests without a route are counted."""
+
+
+class Slots(Protocol):
+    """Rows of shared memory that the supervisor gave to routes and endpoints."""
+
+    @property
+    def routes(self) -> Mapping[str, int]:
+        """Route name -> row."""
+
+    @property
+    def endpoints(self) -> Mapping[str, int]:
+        """Endpoint key -> row."""
+
+
+def build(config: Config, previous: Table | None = None, shared: Slots | None = None, worker: int = 0) -> Table:
+    """Compile `config`; upstreams that `previous` holds with equal settings are kept with their pools and health.
+
+    Raises ValueError, ImportError or TlsError (a filter, template or certificate that cannot be loaded).
+    """
+    upstreams = build_upstreams(config, previous.upstreams if previous is not None else {}, shared)
+    names = route_names(config)
+    rows = {name: shared.routes[name] if shared is not None else index for index, name in enumerate(names)}
+    routes = tuple(_route(spec, name, rows[name], upstreams) for spec, name in zip(config.routes, names, strict=False))
+    server = config.server
+    return Table(
+        generation=previous.generation + 1 if previous is not None else 1,
+        match=_match(config, routes),
+        routes=routes,
+        upstreams=upstreams,
+        unmatched=Route(UNMATCHED, rows[UNMATCHED]),
+        limits=_limits(config),
+        is_trusted=_trust(server.trusted_proxies),
+        accept_proxy_protocol=server.accept_proxy_protocol,
+        contexts=_contexts(config, previous),
+        tcp=_tcp_routes(config, rows, upstreams),
+    )
+
+
+def route_names(config: Config) -> list[str]:
+    """Return a unique name for each route, those of layer 4 behind them, and last the one of requests without a route."""
+    wanted = [spec.name or f"{'|'.join(spec.hosts) or '*'}{'|'.join(spec.paths)}" for spec in config.routes]
+    wanted += [f"tcp {spec.listen}" for spec in config.tcp]
+    names: list[str] = []
+    for name in wanted:
+        twins = sum(other == name or other.startswith(f"{name} #") for other in names)
+        names.append(f"{name} #{twins + 1}" if twins else name)
+    return [*names, UNMATCHED]
+
+
+def _match(config: Config, routes: tuple[Route, ...]) -> Callable[[RequestHead], tuple[Route, Params] | Refusal]:
+    find = Matcher(config.routes).match
+
+    def match(head: RequestHead) -> tuple[Route, Params] | Refusal:
+        found = find(head.host, head.path, head.method, head.query, head)
+        if isinstance(found, NoMatch):
+            return Refusal(found.status, found.allowed)
+        return routes[found[0]], found[1]
+
+    return match
+
+
+def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream]) -> Route:
+    route = Route(name, row)
+    route.spec = spec
+    route.upstream = upstreams[spec.upstream] if spec.upstream is not None else None
+    if spec.split:
+        route.split = _split({upstreams[key]: weight for key, weight in spec.split.items()})
+    route.answer = _answer(spec)
+    route.rewrite = _rewrite(spec)
+    route.drop = SET_ANEW
+    route.forward_edits = _edits(spec.request_headers)
+    route.response_edits = _edits(spec.response_headers)
+    route.request_filters, route.response_filters = load_filters(spec.filters)
+    route.filter_timeout = spec.filter_timeout
+    route.body_limit = spec.body_limit
+    route.body_timeout = spec.timeouts.body
+    route.response_timeout = spec.timeouts.response or 0.0
+    route.buffer_request = spec.buffer_request
+    route.preserve_host = spec.preserve_host
+    route.websocket = spec.websocket
+    route.internal = spec.internal
+    route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
+    return route
+
+
+def _split(weights: dict[Upstream, int]) -> Callable[[Exchange], Upstream]:
+    """Return a weighted random choice between upstreams."""
+    choices = [upstream for upstream, weight in weights.items() if weight]
+    bounds = list(accumulate(weight for weight in weights.values() if weight))
+    total = bounds[-1]
+
+    def split(exchange: Exchange) -> Upstream:
+        return choices[bisect(bounds, random() * total)]
+
+    return split
+
+
+def _answer(spec: RouteSpec) -> Callable[[RequestHead, Params, bytes], Answer] | None:
+    if spec.redirect is not None:
+        template = compile_redirect(spec.redirect.to)
+        status = spec.redirect.status
+
+        def redirect(head: RequestHead, params: Params, scheme: bytes) -> Answer:
+            return Answer(status, ((b"Location", template.render(head, params, scheme)),), b"")
+
+        return redirect
+    if spec.respond is None:
+        return None
+    respond = spec.respond
+    fields = [(b"Content-Type", respond.content_type.encode("latin-1"))]
+    fields += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in respond.headers.items()]
+    fixed = Answer(respond.status, tuple(fields), respond.body.encode())
+    return lambda head, params, scheme: fixed
+
+
+def _rewrite(spec: RouteSpec) -> Callable[[RequestHead, Params], bytes] | None:
+    if spec.rewrite is not None:
+        template = compile_rewrite(spec.rewrite)
+        return lambda head, params: template.render(head, params)
+    if spec.strip_prefix is None:
+        return None
+    prefix = spec.strip_prefix.encode()
+
+    def strip(head: RequestHead, params: Params) -> bytes:
+        path = strip_prefix(head.path, prefix)
+        return path if head.query is None else path + b"?" + head.query
+
+    return strip
+
+
+def _edits(edits: HeaderEdits) -> tuple[tuple[str, bytes, bytes], ...]:
+    found: list[tuple[str, bytes, bytes]] = [("remove", name.lower().encode(), b"") for name in edits.remove]
+    for action, fields in (("set", edits.set), ("add", edits.add)):
+        for name, value in fields.items():
+            found.append((action, name.lower().encode(), f"{name}: {value}\r\n".encode("latin-1")))
+    return tuple(found)
+
+
+def _limits(config: Config) -> Limits:
+    server = config.server
+    return Limits(
+        head_bytes=server.head_bytes,
+        head_fields=server.head_fields,
+        header_timeout=server.header_timeout,
+        keepalive_timeout=server.keepalive_timeout,
+        send_timeout=server.send_timeout,
+        min_rate=server.min_rate,
+        max_connections=server.max_connections,
+        memo_entries=server.memo_entries,
+        memo_bytes=server.memo_bytes,
+    )
+
+
+def _trust(networks: list[str]) -> Callable[[str], bool]:
+    parsed = [ipaddress.ip_network(text, strict=False) for text in networks]
+    if not parsed:
+        return lambda ip: False
+
+    @lru_cache(maxsize=4096)
+    def is_trusted(ip: str) -> bool:
+        try:
+            address = ipaddress.ip_address(ip)
+        except ValueError:
+            return False
+        return any(address in network for network in parsed)
+
+    return is_trusted
+
+
+def _contexts(config: Config, previous: Table | None) -> ContextSet | None:
+    if not config.server.tls_listen:
+        return None
+    before = previous.contexts if previous is not None else None
+    return ContextSet(config.tls, before if isinstance(before, ContextSet) else None)
+
+
+def _tcp_routes(config: Config, rows: dict[str, int], upstreams: dict[str, Upstream]) -> dict[str, TcpRoute]:
+    found: dict[str, TcpRoute] = {}
+    names = route_names(config)[len(config.routes) : -1]
+    for spec, name in zip(config.tcp, names, strict=True):
+        by_name = {host: upstreams[upstream] for host, upstream in spec.sni.items()}
+        default = upstreams[spec.upstream] if spec.upstream is not None else None
+        found[spec.listen] = TcpRoute(Route(name, rows[name]), default, by_name, spec.accept_proxy_protocol)
+    return found

@@ -1,0 +1,140 @@
+"""Upstreams from configuration; what is unchanged keeps its endpoints, pools and health across reloads."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from edgewise.balancer.breaker import BreakerSettings, CircuitBreaker
+from edgewise.balancer.outlier import Ejection, ObservingPolicy, OutlierDetector
+from edgewise.balancer.policies import make_policy
+from edgewise.balancer.sticky import Sticky
+from edgewise.config.addresses import SERVER_HOST, parse_address
+from edgewise.contracts.endpoint import Address, Endpoint, Retry, Upstream
+from edgewise.tls.upstream import upstream_context
+
+if TYPE_CHECKING:
+    from edgewise.config.schema import Config, UpstreamServer
+    from edgewise.config.schema import Upstream as Spec
+    from edgewise.contracts.balancing import BalancingPolicy
+    from edgewise.router.build import Slots
+
+
+def build_upstreams(config: Config, previous: dict[str, Upstream], shared: Slots | None) -> dict[str, Upstream]:
+    """Return the upstreams by name; one whose settings did not change is the object it was."""
+    found: dict[str, Upstream] = {}
+    for name, spec in config.upstreams.items():
+        before = previous.get(name)
+        same = before is not None and before.spec == spec
+        found[name] = before if same and before is not None else _build(name, spec, before, shared)
+    return found
+
+
+def endpoint_key(upstream: str, server: UpstreamServer) -> str:
+    """Return what `edgewise drain` and the shared memory call a configured server."""
+    return f"{upstream}/{server.address}"
+
+
+def _build(name: str, spec: Spec, before: Upstream | None, shared: Slots | None) -> Upstream:
+    kept = _kept_endpoints(spec, before)
+    endpoints: list[Endpoint] = []
+    for server in spec.servers:
+        endpoint = _endpoint(name, server, spec, kept)
+        if shared is not None:
+            endpoint.slot = shared.endpoints[endpoint.key]
+        endpoints.append(endpoint)
+    upstream = Upstream(name, endpoints, _policy(spec))
+    upstream.spec = spec
+    _settings(upstream, spec)
+    return upstream
+
+
+def _kept_endpoints(spec: Spec, before: Upstream | None) -> dict[str, Endpoint]:
+    """Return the endpoints whose idle connections would be made the same way today."""
+    if before is None or (before.spec.tls, before.spec.proxy_protocol) != (spec.tls, spec.proxy_protocol):
+        return {}
+    return {endpoint.key: endpoint for endpoint in before.endpoints}
+
+
+def _endpoint(name: str, server: UpstreamServer, spec: Spec, kept: dict[str, Endpoint]) -> Endpoint:
+    key = endpoint_key(name, server)
+    address: Address = parse_address(server.address, SERVER_HOST)
+    limit = server.max_connections or spec.max_connections
+    endpoint = Endpoint(key, address, server.weight, backup=server.backup, max_connections=limit)
+    before = kept.get(key)
+    if before is None:
+        return endpoint
+    wanted = (server.weight, server.backup, limit)
+    if (before.weight, before.backup, before.max_connections) == wanted:
+        return before
+    endpoint.health, endpoint.drained = before.health, before.drained
+    return endpoint
+
+
+def _policy(spec: Spec) -> BalancingPolicy:
+    policy = make_policy(spec.balance, slow_start=spec.slow_start, hash_key=spec.hash_key)
+    if spec.sticky is None:
+        return policy
+    sticky = spec.sticky
+    secret = sticky.secret.encode() if sticky.secret is not None else secrets.token_bytes(32)
+    return Sticky(policy, secret, cookie=sticky.cookie, secure=sticky.secure, max_age=sticky.max_age)
+
+
+def _settings(upstream: Upstream, spec: Spec) -> None:
+    statuses = frozenset(one for one in spec.retry.on if isinstance(one, int))
+    upstream.retry = Retry(
+        attempts=spec.retry.attempts,
+        on_connect="connect" in spec.retry.on,
+        on_statuses=statuses,
+        body_limit=spec.retry.body_limit,
+        budget_ratio=spec.retry.budget_ratio,
+        budget_min=spec.retry.budget_min,
+    )
+    upstream.connect_timeout = spec.timeouts.connect
+    upstream.response_timeout = spec.timeouts.response
+    upstream.queue_timeout = spec.timeouts.queue
+    upstream.idle_timeout = spec.timeouts.idle
+    upstream.max_idle = spec.max_idle
+    upstream.max_waiting = spec.max_waiting
+    upstream.hedge_after = spec.hedge.after if spec.hedge is not None else 0.0
+    upstream.proxy_protocol = spec.proxy_protocol
+    if spec.servers:
+        upstream.authority = (
+            spec.servers[0].address.encode() if not spec.servers[0].address.startswith("unix:") else b"localhost"
+        )
+    if spec.tls:
+        upstream.tls = upstream_context(spec.tls)
+        upstream.server_name = spec.tls.server_name
+    upstream.outlier = _outlier(upstream, spec)
+    if spec.breaker is not None:
+        breaker = spec.breaker
+        upstream.breaker = CircuitBreaker(
+            upstream,
+            BreakerSettings(
+                max_active=breaker.max_active,
+                error_rate=breaker.error_rate,
+                min_requests=breaker.min_requests,
+                window=breaker.window,
+                open_time=breaker.open_time,
+            ),
+        )
+
+
+def _outlier(upstream: Upstream, spec: Spec) -> OutlierDetector | None:
+    """Return the detector, or None where neither ejection, slow start nor the policy needs one."""
+    if not spec.eject:
+        if not spec.slow_start and not isinstance(upstream.policy, ObservingPolicy):
+            return None
+        return OutlierDetector(upstream, None, slow_start=spec.slow_start)
+    eject = spec.eject
+    settings = Ejection(
+        consecutive_errors=eject.consecutive_errors,
+        success_rate=eject.success_rate,
+        latency_factor=eject.latency_factor,
+        interval=eject.interval,
+        min_requests=eject.min_requests,
+        base_time=eject.base_time,
+        max_time=eject.max_time,
+        max_share=eject.max_share,
+    )
+    return OutlierDetector(upstream, settings, slow_start=spec.slow_start)
