@@ -22,8 +22,12 @@ _RECORD_HEADER = 5
 _MESSAGE_HEADER = 4
 _FIXED = _MESSAGE_HEADER + 2 + 32
 """Bytes before the session id: message header, version, random."""
+_WHOLE = (_HANDSHAKE, 3, _CLIENT_HELLO, 0)
+"""Record type, major version, message type and top length byte of a hello in one record, as clients send it."""
+_HEADER_BEGINNING = bytes((_HANDSHAKE, 3))
 
 _two_shorts = Struct(">HH").unpack_from
+_both_headers = Struct(">BBBHBBH").unpack_from
 _short = Struct(">H").unpack_from
 _host_name = re.compile(rb"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?\.?").fullmatch
 
@@ -42,57 +46,50 @@ def peek(data: bytes) -> ClientHello | None:
 
     Raises ProtocolError where the bytes are no ClientHello, break its structure or exceed the bounds.
     """
+    size = len(data) - _RECORD_HEADER
+    if _MESSAGE_HEADER < size <= MAX_BYTES - _RECORD_HEADER:
+        kind, major, _, record, message_kind, high, low = _both_headers(data)
+        if record == low + _MESSAGE_HEADER == size and (kind, major, message_kind, high) == _WHOLE:
+            return _parse(data[_RECORD_HEADER:])
     message = _message(data)
     return None if message is None else _parse(message)
 
 
 def _message(data: bytes) -> bytes | None:
     """Join the fragments of the first handshake message (RFC 8446 section 5.1)."""
-    fragments: list[bytes] = []
-    have, need, start = 0, _MESSAGE_HEADER, 0
+    message, need, start = b"", _MESSAGE_HEADER, 0
     for _ in range(MAX_RECORDS):
         header = data[start : start + _RECORD_HEADER]
-        if header and (header[0] != _HANDSHAKE or (len(header) > 1 and header[1] != 3)):
+        if not _HEADER_BEGINNING.startswith(header[:2]):
             raise ProtocolError(400, "not a TLS handshake")
         if len(header) < _RECORD_HEADER:
-            break
-        size = header[3] << 8 | header[4]
-        if not 0 < size <= MAX_BYTES:
-            raise ProtocolError(400, "TLS record of a length that is not allowed")
+            return None
+        size = _short(header, 3)[0]
         start += _RECORD_HEADER
         fragment = data[start : start + size]
-        fragments.append(fragment)
-        have += len(fragment)
         start += size
-        if have >= _MESSAGE_HEADER and need == _MESSAGE_HEADER:
-            need += _length(fragments)
-        if have >= need > _MESSAGE_HEADER:
-            return _whole(fragments, need)
+        if not size or start > MAX_BYTES:
+            raise ProtocolError(400, "ClientHello in a record of no or too great a length")
+        message += fragment
+        if need == _MESSAGE_HEADER <= len(message):
+            need += _length(message)
+        if len(message) > need:
+            raise ProtocolError(400, "bytes after the ClientHello in its record")
+        if len(message) == need > _MESSAGE_HEADER:
+            return message
         if len(fragment) < size:
-            break
-    else:
-        raise ProtocolError(400, "ClientHello split over too many records")
-    if len(data) >= MAX_BYTES:
-        raise ProtocolError(400, "ClientHello too large")
-    return None
+            return None
+    raise ProtocolError(400, "ClientHello split over too many records")
 
 
-def _length(fragments: list[bytes]) -> int:
-    """Read type and length of the handshake message once its header is there."""
-    header = b"".join(fragments)[:_MESSAGE_HEADER]
-    if header[0] != _CLIENT_HELLO:
+def _length(message: bytes) -> int:
+    """Read the length of a handshake message from its header."""
+    if message[0] != _CLIENT_HELLO:
         raise ProtocolError(400, "not a ClientHello")
-    size = int.from_bytes(header[1:], "big")
+    size = int.from_bytes(message[1:_MESSAGE_HEADER], "big")
     if not 0 < size <= MAX_BYTES - _RECORD_HEADER - _MESSAGE_HEADER:
-        raise ProtocolError(400, "ClientHello of a length that is not allowed")
+        raise ProtocolError(400, "ClientHello of no or too great a length")
     return size
-
-
-def _whole(fragments: list[bytes], size: int) -> bytes:
-    message = fragments[0] if len(fragments) == 1 else b"".join(fragments)
-    if len(message) != size:
-        raise ProtocolError(400, "bytes after the ClientHello in its record")
-    return message
 
 
 def _parse(message: bytes) -> ClientHello:
@@ -118,20 +115,24 @@ def _extensions(message: bytes, at: int) -> ClientHello:
     if _short(message, at)[0] != end - at - 2:
         raise ProtocolError(400, "ClientHello extensions of a wrong length")
     at += 2
-    found: dict[int, tuple[int, int]] = {}
+    found: dict[int, int] = {}
     while at < end:
         kind, size = _two_shorts(message, at)
-        at += 4
-        if kind in found or at + size > end:
-            raise ProtocolError(400, "ClientHello extension repeated or too long")
-        found[kind] = (at, at + size)
-        at += size
-    server_name = found.get(_SERVER_NAME)
-    alpn = found.get(_ALPN)
+        if kind in found:
+            raise ProtocolError(400, "ClientHello extension repeated")
+        found[kind] = at
+        at += 4 + size
+    if at != end:
+        raise ProtocolError(400, "ClientHello extension longer than the message")
+    server_name, alpn = found.get(_SERVER_NAME), found.get(_ALPN)
     return ClientHello(
-        None if server_name is None else _name(message[server_name[0] : server_name[1]]),
-        () if alpn is None else _protocols(message[alpn[0] : alpn[1]]),
+        None if server_name is None else _name(_body(message, server_name)),
+        () if alpn is None else _protocols(_body(message, alpn)),
     )
+
+
+def _body(message: bytes, at: int) -> bytes:
+    return message[at + 4 : at + 4 + _short(message, at + 2)[0]]
 
 
 def _name(body: bytes) -> str:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from edgewise.config.patterns import REST
+from edgewise.http.targets import normalise_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,19 +17,7 @@ if TYPE_CHECKING:
 EXACT, PARAMETERS, PREFIX = 0, 1, 2
 """Kinds of path pattern, most specific first."""
 
-_escape = re.compile(rb"%([0-9A-Fa-f]{2})")
 _parameter = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\*?)\}").fullmatch
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-
-def normalise(text: str) -> bytes:
-    """Return literal path text as it stands in a normalised request path (RFC 3986 section 6.2.2)."""
-    return _escape.sub(_unescaped, text.encode("utf-8"))
-
-
-def _unescaped(found: re.Match[bytes]) -> bytes:
-    code = int(found[1], 16)
-    return bytes((code,)) if code in _UNRESERVED else found[0].upper()
 
 
 class PathPattern:
@@ -48,7 +37,7 @@ class PathPattern:
         """Parameters in order; the "*" of a prefix is called `config.patterns.REST`."""
         self.kind = PREFIX if tail else PARAMETERS if names else EXACT
         plain = next((at for at, hole in enumerate(holes) if hole or segments[at] == "*"), len(segments))
-        self.lead = normalise("".join("/" + segment for segment in segments[:plain]))
+        self.lead = b"".join(map(_literal, segments[:plain]))
         """Literal segments before the first parameter or star, without the slash after them; all of an exact one."""
         body = segments[:-1] if tail else segments
         literal = sum(len(segment) for segment, hole in zip(body, holes, strict=False) if not hole)
@@ -76,9 +65,14 @@ class PathPattern:
         return self._match(path) is not None
 
 
+def _literal(segment: str) -> bytes:
+    """Return a segment and the slash before it as they stand in a normalised request path."""
+    return normalise_path(b"/" + segment.encode(), allow_encoded_slash=True)
+
+
 def _expression(body: list[str], tail: bool) -> bytes:
     """Return a regular expression that takes linear time: each hole ends at a slash it cannot contain."""
-    parts = [b"/([^/]+)" if _parameter(segment) else b"/" + re.escape(normalise(segment)) for segment in body]
+    parts = [b"/([^/]+)" if _parameter(segment) else re.escape(_literal(segment)) for segment in body]
     return b"".join(parts) + (b"(?:/(.*))?" if tail else b"")
 
 

@@ -91,14 +91,14 @@ class ContextSet:
         return self._contexts[self._certificates.get(name), self._policies.get(name)]
 
     def key(self, host: str | None) -> str:
-        """Identify what `host` asks of its clients.
+        """Identify what `host` asks of its clients: "" for nothing, else demand and authorities.
 
-        A request may only be served where the key of its host equals the key of its connection's server name; any other
-        is answered 421 (RFC 9110 section 15.5.20), else a client without certificate could reach a host that demands
-        one through a connection to a host that does not.
+        Where it is not empty, a request may only be served when it equals the key of its connection's server name; any
+        other is answered 421 (RFC 9110 section 15.5.20), else a client without certificate could reach a host that
+        demands one through a connection to a host that does not.
         """
         policy = self._policies.get(_normal(host))
-        return policy.demand if policy.demand == "none" else f"{policy.demand}:{policy.authorities}"
+        return "" if policy.demand == "none" else f"{policy.demand}:{policy.authorities}"
 
     def _read_policies(self) -> _ByHost[ClientPolicy]:
         settings = self._settings
