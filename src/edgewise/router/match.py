@@ -220,7 +220,7 @@ def _difference(kind: str, name: bytes, values: list[bytes], wanted: bytes) -> s
 
 def _shown(value: bytes) -> str:
     """Spell bytes from a request so that they cannot forge a line or steer a terminal."""
-    return value.decode("utf-8", "backslashreplace").encode("unicode_escape").decode("ascii") or '""'
+    return value.decode("latin-1").encode("unicode_escape").decode("ascii") or '""'
 
 
 def _parameters(query: bytes) -> dict[bytes, list[bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -165,21 +166,16 @@ def test_a_hello_of_the_greatest_size_is_read_and_a_larger_one_refused_before_it
 
 
 @given(st.data())
-def test_damage_anywhere_is_an_error_or_another_hello_and_nothing_else(data: st.DataObject) -> None:
+def test_damage_anywhere_raises_nothing_but_protocol_errors(data: st.DataObject) -> None:
     damaged = bytearray(records(HELLO))
     for at in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=4)):
         damaged[at] = data.draw(st.integers(0, 255))
-    try:
-        hello = peek(bytes(damaged))
-    except ProtocolError:
-        return
-    assert hello is None or isinstance(hello, ClientHello)
+    with suppress(ProtocolError):
+        peek(bytes(damaged))
 
 
 @given(st.binary(max_size=100))
 def test_arbitrary_bytes_after_a_good_beginning_raise_nothing_else(tail: bytes) -> None:
     for kept in (5, 9, 43, 60):
-        try:
+        with suppress(ProtocolError):
             peek(records(HELLO)[:kept] + tail)
-        except ProtocolError:
-            continue
