@@ -23,7 +23,7 @@ from edgewise.server.child import ChildLink
 from edgewise.server.children import Crew
 from edgewise.server.control import ControlSetup
 from edgewise.server.instance import Instance
-from edgewise.server.listeners import Listener
+from edgewise.server.listeners import Kind, Listener
 from edgewise.server.supervisor import Supervisor
 from edgewise.server.worker import WorkerSetup, serve
 
@@ -31,25 +31,26 @@ from edgewise.server.worker import WorkerSetup, serve
 class LineEngine:
     """Answers lines."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, slot: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, slot: int, table: Any) -> None:
         self.loop = loop
         self.slot = slot
-        self.table: Any = None
-        self.sockets: set[socket.socket] = set()
-        self.exchanges: set[asyncio.Task[None]] = set()
+        self.table = table
+        self.sockets: dict[Listener, socket.socket] = {}
+        self.connections: set[asyncio.Task[None]] = set()
+        self.exchanges = 0
+        self.accepted = 0
 
     def load(self, table: Any) -> None:
         self.table = table
 
-    def listen(self, sock: socket.socket, kind: Listener) -> None:
-        self.sockets.add(sock)
+    def listen(self, sock: socket.socket, kind: Kind, address: str) -> None:
+        self.sockets[Listener(kind, address)] = sock
         self.loop.add_reader(sock, self._accept, sock)
 
-    def unlisten(self, sock: socket.socket) -> None:
+    def unlisten(self, kind: Kind, address: str) -> None:
+        sock = self.sockets.pop(Listener(kind, address))
         self._accept(sock)
         self.loop.remove_reader(sock)
-        self.sockets.discard(sock)
-        sock.close()
 
     def _accept(self, sock: socket.socket) -> None:
         while True:
@@ -59,8 +60,8 @@ class LineEngine:
                 return
             client.setblocking(False)
             task = self.loop.create_task(self._exchange(client))
-            self.exchanges.add(task)
-            task.add_done_callback(self.exchanges.discard)
+            self.connections.add(task)
+            task.add_done_callback(self.connections.discard)
 
     async def _exchange(self, client: socket.socket) -> None:
         line = await self.loop.sock_recv(client, 100)
@@ -72,34 +73,30 @@ class LineEngine:
         await self.loop.sock_sendall(client, f"{self.table.generation} {self.slot} {os.getpid()}\n".encode())
         client.close()
 
-    def drain(self, deadline_seconds: float) -> asyncio.Future[None]:
-        for sock in [*self.sockets]:
-            self.unlisten(sock)
-        return asyncio.ensure_future(self._finish(deadline_seconds), loop=self.loop)
+    def drain(self, seconds: float) -> asyncio.Future[None]:
+        for listener in [*self.sockets]:
+            self.unlisten(*listener)
+        return asyncio.ensure_future(self._finish(seconds), loop=self.loop)
 
     async def _finish(self, seconds: float) -> None:
-        if self.exchanges:
-            await asyncio.wait(self.exchanges, timeout=seconds)
+        if self.connections:
+            await asyncio.wait(self.connections, timeout=seconds)
 
-    def tick(self, now: float) -> None:
-        pass
-
-    def figures(self) -> tuple[int, int, int, int, int, int]:
-        return (len(self.exchanges), 0, 0, 0, 0, 0)
+    def memo_counts(self) -> tuple[int, int]:
+        return (0, 0)
 
 
 def build(config: Any, previous: Any, shared: Any, slot: int) -> Any:
     """Stand in for the router."""
     if config.routes and config.routes[0].name == "broken":
         raise ValueError("the first route is broken")
-    generation = previous.generation + 1 if previous is not None else 1
-    return SimpleNamespace(generation=generation, routes=(), upstreams={}, unmatched=SimpleNamespace(), tcp={})
+    return SimpleNamespace(generation=shared.generation, routes=(), upstreams={}, unmatched=SimpleNamespace(), tcp={})
 
 
 def run_worker(channel: Channel[m.ToChild], setup: WorkerSetup) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    return serve(loop, channel, setup, LineEngine(loop, setup.slot), build)
+    return serve(loop, channel, setup, lambda loop, table: LineEngine(loop, setup.slot, table), build)
 
 
 def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
