@@ -48,18 +48,24 @@ class Arena:
             "key": self.directory / "key.pem",
             "pem": self.directory / "both.pem",
             "body": BODY,
+            "master": "on",
             "user": "user root root;" if os.getuid() == 0 else "",
         }
 
+    @property
+    def nginx(self) -> str:
+        """nginx serves as origin beside its part as the yardstick; raises FileNotFoundError without it."""
+        program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+        if program is None:
+            raise FileNotFoundError("nginx is not installed: run `make bench-install`")
+        return program
+
     def start_origins(self) -> None:
         """The web origin (nginx: a fixed body, 8 MiB from memory) and the echo origin (Python)."""
-        nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-        if nginx is None:
-            raise FileNotFoundError("nginx is the origin and the yardstick: run `make bench-install`")
         (self.directory / "big.bin").write_bytes(os.urandom(BIG_SIZE))
         configuration = self.directory / "origin.conf"
         configuration.write_text(render(TEMPLATES / "origin.conf", self.values()))
-        web = self.helper([nginx, "-e", "stderr", "-c", str(configuration)], "origin")
+        web = self.helper([self.nginx, "-e", "stderr", "-c", str(configuration)], "origin")
         echo = self.helper([sys.executable, "-m", "bench.echo", str(self.echo_port)], "echo")
         wait_until(lambda: listening(self.web_port), 10, "the web origin", web)
         wait_until(lambda: listening(self.echo_port), 10, "the echo origin", echo)

@@ -79,7 +79,7 @@ def _check_log(running: Running) -> None:
 
 
 def _get(connection: http.client.HTTPConnection, path: str) -> bytes:
-    connection.request("GET", path)
+    connection.request("GET", path, headers={"Host": "shop.example.com"})
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
