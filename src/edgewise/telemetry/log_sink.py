@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import socket
 import stat
 from collections.abc import Sequence
 
@@ -20,14 +22,14 @@ class LogSink:
     where the file cannot be opened.
     """
 
-    __slots__ = ("_atomic", "_fd", "_pending", "dropped", "path")
+    __slots__ = ("_atomic", "_fd", "_pending", "_socket", "dropped", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.dropped = 0
         """Lines lost."""
         self._pending = b""
-        self._fd, self._atomic = _open(path)
+        self._use(_open(path))
 
     def write(self, lines: Sequence[str]) -> None:
         """Write ASCII lines, each with its newline, or keep them for the next time; never raises and never waits."""
@@ -46,23 +48,36 @@ class LogSink:
 
     def reopen(self) -> None:
         """Open the path anew, for log rotation; keeps the old file and raises OSError where that fails."""
-        fd, atomic = _open(self.path)
+        fd = _open(self.path)
         self._drain()
-        os.close(self._fd)
-        self._fd, self._atomic = fd, atomic
+        self._close()
+        self._use(fd)
 
     def close(self) -> None:
         """Write what is left where that is possible, count the rest as dropped, and close."""
         self._drain()
         self.dropped += self._pending.count(b"\n")
         self._pending = b""
-        os.close(self._fd)
+        self._close()
+
+    def _use(self, fd: int) -> None:
+        mode = os.fstat(fd).st_mode
+        self._fd = fd
+        self._atomic = 0 if stat.S_ISREG(mode) else select.PIPE_BUF
+        # Standard output may be a socket (under systemd, for one), which cannot be opened anew.
+        self._socket = socket.socket(fileno=fd) if stat.S_ISSOCK(mode) else None
+
+    def _close(self) -> None:
+        if self._socket is None:
+            os.close(self._fd)
+        else:
+            self._socket.close()
 
     def _drain(self) -> None:
         while self._pending:
             piece = self._piece()
             try:
-                written = os.write(self._fd, piece)
+                written = self._write_some(piece)
             except OSError as error:
                 if error.errno in _SLOW or error.errno in (errno.ENOSPC, errno.EDQUOT):
                     return
@@ -73,6 +88,11 @@ class LogSink:
             if written < len(piece):
                 return
 
+    def _write_some(self, piece: bytes) -> int:
+        if self._socket is None:
+            return os.write(self._fd, piece)
+        return self._socket.send(piece, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
     def _piece(self) -> bytes:
         if not self._atomic or len(self._pending) <= self._atomic:
             return self._pending
@@ -80,15 +100,12 @@ class LogSink:
         return self._pending[: end or self._atomic]
 
 
-def _open(path: str) -> tuple[int, int]:
-    """Return a descriptor of our own and the size of a write that stays whole (0: any)."""
+def _open(path: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     if path != "stdout":
-        fd = os.open(path, flags | os.O_CREAT, 0o640)
-    else:
-        try:
-            # A new description of the same pipe, so that non-blocking mode is ours alone.
-            fd = os.open("/dev/stdout", flags)
-        except OSError:
-            fd = os.dup(1)
-    return fd, 0 if stat.S_ISREG(os.fstat(fd).st_mode) else os.fpathconf(fd, "PC_PIPE_BUF")
+        return os.open(path, flags | os.O_CREAT, 0o640)
+    try:
+        # A new description of the same pipe, so that non-blocking mode is ours alone.
+        return os.open("/dev/stdout", flags)
+    except OSError:
+        return os.dup(1)
