@@ -7,21 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
 from statistics import median
-from typing import Protocol, runtime_checkable
 
+from edgewise.balancer.observing import observer_of
 from edgewise.balancer.options import RAMP_STEPS, ramp_step
 from edgewise.contracts.endpoint import Endpoint, Upstream
 
 LATENCY_FLOOR = 0.01
 """Seconds; a mean below this is never an outlier, whatever its multiple of the others'."""
-
-
-@runtime_checkable
-class ObservingPolicy(Protocol):
-    """A policy that learns from the latency of attempts."""
-
-    def observe(self, endpoint: Endpoint, seconds: float, ok: bool) -> None:
-        """Take the end of an attempt into account."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +70,7 @@ class OutlierDetector:
         self._slow_start = slow_start
         self._clock = clock
         self._on_eject = on_eject
-        policy = upstream.policy
-        self._observe = policy.observe if isinstance(policy, ObservingPolicy) else None
+        self._observe = observer_of(upstream.policy)
         self._consecutive = settings.consecutive_errors if settings else 0
         self._tallies: dict[Endpoint, _Tally] = {}
         self._judge_at = clock() + settings.interval if settings else float("inf")
@@ -158,7 +149,7 @@ class OutlierDetector:
         return stays and ejected + 1 <= max_share * len(endpoints)
 
     def _judge(self, now: float) -> None:
-        """Eject by success rate and latency, worst first; forgive endpoints that behaved one ejection."""
+        """Eject by success rate and latency, worst first; forgive one ejection where an interval went well."""
         settings = self._settings
         if settings is None:
             return
@@ -166,7 +157,8 @@ class OutlierDetector:
         tallies, self._tallies = self._tallies, {}
         for endpoint in self._upstream.endpoints:
             endpoint.successes = 0
-            if not endpoint.ejected and endpoint.ejections and not endpoint.errors:
+            served = endpoint in tallies and tallies[endpoint].ok > 0
+            if endpoint.ejections and served and now - endpoint.ejected_until >= settings.interval:
                 endpoint.ejections -= 1
         counted = {
             endpoint: tally for endpoint, tally in tallies.items() if tally.ok + tally.failed >= settings.min_requests

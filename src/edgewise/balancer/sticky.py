@@ -6,6 +6,7 @@ import hmac
 from base64 import urlsafe_b64encode
 
 from edgewise.balancer.cookies import cookie_reader
+from edgewise.balancer.observing import observer_of
 from edgewise.contracts.balancing import BalancingPolicy
 from edgewise.contracts.endpoint import Endpoint
 from edgewise.contracts.exchange import Exchange
@@ -40,6 +41,7 @@ class Sticky:
         if not secret:
             raise ValueError("a sticky cookie needs a secret")
         self.policy = policy
+        self._observe = observer_of(policy)
         self._secret = secret
         self._cookie = cookie.encode()
         self._read = cookie_reader(cookie, _TOKEN)
@@ -69,3 +71,8 @@ class Sticky:
         # A retry may end where the cookie points after all: nothing to issue then.
         exchange.set_cookie = b"" if chosen is None or chosen is known else self._lines[chosen]
         return chosen
+
+    def observe(self, endpoint: Endpoint, seconds: float, ok: bool) -> None:
+        """Pass the end of an attempt on to a policy that observes."""
+        if self._observe is not None:
+            self._observe(endpoint, seconds, ok)
