@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from edgewise.admin.control import ReloadProblem, ServerState, server_state
+from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointState
+
+Ask = Callable[..., Any]
+
+
+def test_the_process_is_healthy_as_long_as_it_answers(ask: Ask, control: Any) -> None:
+    control.ready = False
+    assert ask("GET", "/healthz").json() == {"status": "ok"}
+
+
+def test_readiness_follows_the_workers(ask: Ask, control: Any) -> None:
+    assert ask("GET", "/readyz").status == 200
+    control.ready = False
+    answer = ask("GET", "/readyz")
+    assert answer.status == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_status_names_workers_and_routes(ask: Ask) -> None:
+    status = ask("GET", "/api/v1/status").json()
+    assert (status["version"], status["generation"], status["ready"]) == ("1.2.3", 3, True)
+    assert status["workers"] == [{"index": 0, "pid": 4711, "uptime": 93784.0, "connections": 12, "requests": 99}]
+    assert status["routes"] == [{"name": "shop", "target": "upstream shop", "requests": 0}]
+
+
+def test_upstreams_show_each_server_with_its_reason(ask: Ask) -> None:
+    (upstream,) = ask("GET", "/api/v1/upstreams").json()["upstreams"]
+    assert (upstream["name"], upstream["balance"]) == ("shop", "round_robin")
+    first, second = upstream["servers"]
+    assert (first["state"], first["active"], first["last_check"]) == ("healthy", 2, "2026-11-24T05:00:00Z")
+    assert (second["state"], second["reason"], second["last_check"]) == ("unhealthy", "status 500 & more", None)
+
+
+@pytest.mark.parametrize(("verb", "drained"), [("drain", True), ("undrain", False)])
+@pytest.mark.parametrize("server", ["127.0.0.1:9001", "unix:/run/<b>.sock"])
+def test_a_server_is_drained_by_its_name(ask: Ask, control: Any, verb: str, drained: bool, server: str) -> None:
+    answer = ask("POST", f"/api/v1/upstreams/shop/servers/{server}/{verb}")
+    assert answer.json() == {"server": f"shop/{server}", "drained": drained}
+    assert control.drained == {f"shop/{server}": drained}
+
+
+def test_a_server_that_is_not_there_cannot_be_drained(ask: Ask, control: Any) -> None:
+    answer = ask("POST", "/api/v1/upstreams/shop/servers/127.0.0.1:1/drain")
+    assert (answer.status, answer.json()["detail"]) == (404, "no server shop/127.0.0.1:1")
+    assert control.drained == {}
+
+
+def test_a_reload_answers_with_the_new_generation(ask: Ask) -> None:
+    assert ask("POST", "/api/v1/reload").json() == {"generation": 4}
+
+
+def test_a_bad_file_is_a_conflict_that_lists_every_problem(ask: Ask, control: Any) -> None:
+    control.problems = (ReloadProblem("unknown key", "edgewise.toml", 7, "server.lisen", "", "listen"),)
+    answer = ask("POST", "/api/v1/reload")
+    assert answer.status == 409
+    assert answer.headers["content-type"] == "application/problem+json"
+    content = answer.json()
+    assert (content["type"], content["title"], content["status"]) == ("about:blank", "Conflict", 409)
+    assert content["generation"] == 3
+    assert content["problems"][0]["nearest"] == "listen"
+
+
+def test_metrics_are_prometheus_text(ask: Ask) -> None:
+    answer = ask("GET", "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.body == b"# TYPE up gauge\nup 1\n"
+
+
+def test_the_configuration_in_force_can_be_read(ask: Ask) -> None:
+    assert ask("GET", "/api/v1/config").json() == {"server": {"listen": ["127.0.0.1:8080"]}}
+
+
+def test_an_unknown_path_is_a_problem(ask: Ask) -> None:
+    answer = ask("GET", "/api/v1/nothing")
+    assert answer.status == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["title"] == "Not Found"
+
+
+def test_a_wrong_method_is_a_problem_that_names_the_right_ones(ask: Ask) -> None:
+    answer = ask("GET", "/api/v1/reload")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["status"] == 405
+
+
+def test_the_page_shows_states_and_escapes_what_it_shows(ask: Ask) -> None:
+    answer = ask("GET", "/")
+    text = answer.body.decode()
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "unix:/run/&lt;b&gt;.sock" in text
+    assert "status 500 &amp; more" in text
+    assert "1 d 2 h" in text
+    assert "<b>" not in text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(ask: Ask) -> None:
+    answer = ask("GET", "/")
+    text = answer.body.decode()
+    assert "://" not in text
+    assert "<script" not in text
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+def test_no_answer_is_kept_or_sniffed(ask: Ask) -> None:
+    for path in ("/", "/metrics", "/api/v1/status", "/nothing"):
+        headers = ask("GET", path).headers
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+QUIET = EndpointState(0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "figures", "state", "reason"),
+    [
+        (0, QUIET, "healthy", ""),
+        (0, QUIET._replace(ejected=1), "ejected", "by 1 of 2 workers"),
+        (UNHEALTHY, QUIET._replace(ejected=1), "unhealthy", "status 500"),
+        (DRAINED | UNHEALTHY, QUIET._replace(active=3), "draining", "3 requests under way"),
+        (DRAINED, QUIET, "drained", "by the operator"),
+    ],
+)
+def test_a_servers_state_follows_from_flags_and_figures(
+    flags: int, figures: EndpointState, state: ServerState, reason: str
+) -> None:
+    found, why = server_state(flags, figures, 2, "status 500")
+    assert found == state
+    assert why.endswith(reason)
