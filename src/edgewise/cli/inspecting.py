@@ -14,7 +14,9 @@ from edgewise.cli.configuration import BadConfiguration, chosen_file, config_opt
 
 @click.command("check")
 @config_option
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output.")
+@click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output."
+)
 def check_command(file: Path | None, style: str) -> None:
     """Check a configuration file; exit status 0 when it can be used, 1 with every error when it cannot."""
     from edgewise.config import ConfigError
@@ -41,7 +43,9 @@ def _count(number: int, name: str) -> str:
 @click.command("explain")
 @click.argument("method")
 @click.argument("url")
-@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Header field. May be repeated.")
+@click.option(
+    "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Header field. May be repeated."
+)
 @config_option
 def explain_command(method: str, url: str, headers: tuple[str, ...], file: Path | None) -> None:
     """Say which route answers a request and why, and what would be sent where.

@@ -24,9 +24,11 @@ listen_option = click.option(
     help="Address to listen on: host:port, [::]:port, :port or unix:/path. May be repeated.",
 )
 admin_option = click.option(
-    "--admin", metavar="ADDR", default="off", show_default=True, help="Address of the admin API, /metrics and /healthz."
+    "--admin", metavar="ADDR", default="off", show_default=True, help="Address of the admin API and /metrics."
 )
-workers_option = click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one a core]")
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes.  [default: one a core]"
+)
 access_log_option = click.option(
     "--access-log", metavar="PATH", default="off", show_default=True, help="Access log: stdout, off or a file."
 )
@@ -37,8 +39,8 @@ def serve(read: Callable[[], Config], label: str) -> None:
     import logging
 
     from edgewise.config import ConfigError
-    from edgewise.server.control import run_control
     from edgewise.server.children import Crew
+    from edgewise.server.control import run_control
     from edgewise.server.instance import Instance
     from edgewise.server.listeners import ListenError
     from edgewise.server.run_directory import RunDirectoryError
@@ -87,13 +89,17 @@ def proxy_command(
 
 @click.command("app")
 @click.argument("target", metavar="MODULE:ATTR")
-@click.option("--processes", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="App processes.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="App processes."
+)
 @click.option(
     "--interface", type=click.Choice(["auto", "asgi", "wsgi"]), default="auto", show_default=True, help="Kind of app."
 )
 @click.option("--sticky", is_flag=True, help="Keep each client on one process, by a signed cookie.")
 @listen_option
-@click.option("--balance", type=_BALANCE, default="least_connections", show_default=True, help="How a process is chosen.")
+@click.option(
+    "--balance", type=_BALANCE, default="least_connections", show_default=True, help="How a process is chosen."
+)
 @workers_option
 @access_log_option
 @admin_option

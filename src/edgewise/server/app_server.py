@@ -8,10 +8,11 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewise.server.listeners import open_unix
 from edgewise.server.processes import describe, kill
@@ -260,13 +261,13 @@ class AppServer:
         """Return the processes that run."""
         return list(self._processes)
 
-    def state(self, now: float) -> dict[str, object]:
-        """Return what `status` shows."""
+    def state(self, now: float) -> dict[str, Any]:
+        """Return what the control process is told; `now` is monotonic, `started` in the answer is Unix time."""
         current = self._current
         return {
             "name": self.label,
             "pid": current.pid if current else 0,
             "ready": current.ready if current else False,
             "restarts": self._restarts,
-            "seconds": round(now - current.started, 1) if current else 0.0,
+            "started": time.time() - (now - current.started) if current else 0.0,
         }

@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgewise.server.app_server import AppServer
 
@@ -153,8 +153,8 @@ class Apps:
         """Does any process still run?"""
         return any(server.pids() for server in self._all())
 
-    def states(self, now: float) -> list[dict[str, object]]:
-        """Return what `status` shows of the processes."""
+    def states(self, now: float) -> list[dict[str, Any]]:
+        """Return what the control process is told of each process."""
         return [server.state(now) for server in self._servers.values()]
 
 

@@ -15,6 +15,8 @@ _LENGTH = struct.Struct("!IB")
 _MAX_DESCRIPTORS = 250
 """Linux takes at most 253 descriptors a message (SCM_MAX_FD)."""
 _READ = 65536
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+"""Linux: no forked program inherits what arrives."""
 
 Received = TypeVar("Received")
 
@@ -81,7 +83,7 @@ class Channel(Generic[Received]):
         while True:
             try:
                 space = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array.array("i").itemsize)
-                data, ancillary, _flags, _address = self.sock.recvmsg(_READ, space, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+                data, ancillary, _flags, _address = self.sock.recvmsg(_READ, space, _CLOEXEC)
             except BlockingIOError:
                 break
             except ConnectionResetError:
@@ -105,7 +107,7 @@ class Channel(Generic[Received]):
         """Is at least one whole message held?"""
         if len(self._received) < _LENGTH.size:
             return False
-        length, _count = _LENGTH.unpack_from(self._received)
+        length: int = _LENGTH.unpack_from(self._received)[0]
         return len(self._received) >= _LENGTH.size + length
 
     def _messages(self) -> list[tuple[Received, list[int]]]:

@@ -108,26 +108,29 @@ class Children:
     def _heard(self, child: Child, message: m.ToSupervisor) -> None:
         reloads = self._supervisor.reloads
         match message:
-            case m.Ready(error):
+            case m.Ready(error=error):
                 child.ready = not error
                 child.error = error
                 self._supervisor.child_ready(child, error)
-            case m.Prepared(generation, error):
+            case m.Prepared(generation=generation, error=error):
                 reloads.prepared(child.name, generation, error)
-            case m.Committed(generation):
+            case m.Committed(generation=generation):
                 reloads.committed(child.name, generation)
-            case m.ReloadWanted(request):
+            case m.ReloadWanted(request=request):
                 reloads.request(
-                    lambda ok, generation, problems: self.send(child, m.ReloadAnswer(request, ok, generation, problems))
+                    lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems))
                 )
-            case m.StateWanted(request):
-                self.send(child, m.StateAnswer(request, self._supervisor.state()))
 
     def send(self, child: Child, message: m.ToChild, descriptors: list[int] | None = None) -> None:
         """Send to one child; to one that is gone, nothing."""
         if child.channel is not None:
             child.channel.send(message, descriptors)
             self._watch(child.channel)
+
+    def tell_state(self) -> None:
+        """Tell the control process how every process is doing."""
+        if self._control.channel is not None:
+            self.send(self._control, m.State(self._supervisor.state()))
 
     def reap(self) -> None:
         """Take note of every process that ended, and start its replacement."""
@@ -137,6 +140,7 @@ class Children:
                 self._ended(child, status)
             else:
                 self._supervisor.apps.exited(pid, status)
+        self.tell_state()
 
     def _ended(self, child: Child, status: int) -> None:
         if child.channel is not None:

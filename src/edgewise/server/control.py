@@ -1,13 +1,25 @@
-"""The control process: admin address, health checks."""
+"""The control process: the admin address and the health checks, on one event loop of its own."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgewise.server import messages as m
+from edgewise.server.child import ChildLink
+from edgewise.server.generation import Generation
+from edgewise.server.processes import FAILED_TO_START
+
 if TYPE_CHECKING:
-    from edgewise.server.generation import Generation, Shared
+    from edgewise.server.channel import Channel
+    from edgewise.server.controller import Controller
+    from edgewise.server.generation import Shared
+    from edgewise.server.health import HealthChecks
+
+log = logging.getLogger("edgewise.control")
 
 
 @dataclass(frozen=True)
@@ -17,3 +29,95 @@ class ControlSetup:
     generation: Generation
     shared: Shared
     admin_socket: socket.socket | None
+
+
+class ControlProcess:
+    """Carries out the supervisor's messages on the controller and the health checks."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel[m.ToChild],
+        setup: ControlSetup,
+        controller: Controller,
+        health: HealthChecks,
+    ) -> None:
+        self._setup = setup
+        self._controller = controller
+        self._health = health
+        self._stop = asyncio.Event()
+        self._prepared: Generation | None = None
+        self._link = ChildLink(loop, channel, self._heard, self._stop.set)
+        controller.send = self._link.send
+
+    async def run(self) -> None:
+        """Serve until told to stop. Raises what keeps the admin address from starting."""
+        from edgewise.admin.app import make_app
+        from edgewise.admin.server import AdminServer
+
+        self._health.prepare(self._setup.generation)
+        self._health.commit()
+        self._link.start()
+        server = None
+        if self._setup.admin_socket is not None:
+            app = make_app(self._controller, host_names(self._setup.generation.config.server.admin))
+            server = AdminServer(app, [self._setup.admin_socket])
+            await server.start()
+        self._link.send(m.Ready())
+        await self._stop.wait()
+        self._health.close()
+        if server is not None:
+            await server.stop()
+
+    def _heard(self, message: m.ToChild, descriptors: list[int]) -> None:
+        match message:
+            case m.Prepare(generation=number, plan=plan):
+                self._prepared = Generation.load(plan)
+                self._link.send(m.Prepared(number, self._health.prepare(self._prepared)))
+            case m.Commit(generation=number):
+                if self._prepared is not None:
+                    self._controller.load(self._prepared)
+                    self._health.commit()
+                    self._prepared = None
+                self._link.send(m.Committed(number))
+            case m.Abort():
+                self._prepared = None
+            case m.State(state=state):
+                self._controller.state = state
+            case m.ReloadAnswer(request=request, generation=generation, problems=problems):
+                self._controller.reloaded(request, generation, problems)
+            case m.Drain():
+                self._stop.set()
+            case m.Reopen():
+                pass
+            case _:
+                log.error("unexpected message: %r", message)
+
+
+def host_names(admin: str | None) -> list[str]:
+    """Return the host name in the admin address, by which browsers may ask for it; none for a Unix socket."""
+    if admin is None or admin.startswith("unix:"):
+        return []
+    return [admin.rpartition(":")[0].strip("[]")]
+
+
+def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
+    """Run the control process to its end; return its exit status."""
+    import uvloop
+
+    from edgewise.server.controller import Controller
+    from edgewise.server.health import HealthChecks
+
+    async def serve() -> int:
+        health = HealthChecks(setup.shared.flags)
+        controller = Controller(setup.generation, setup.shared, health)
+        process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health)
+        try:
+            await process.run()
+        except Exception as error:
+            log.exception("the control process failed")
+            channel.send(m.Ready(f"{type(error).__name__}: {error}"))
+            return FAILED_TO_START
+        return 0
+
+    return uvloop.run(serve())

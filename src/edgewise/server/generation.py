@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgewise.contracts.shared import EndpointFlags, SlotMap
+from edgewise.router import route_names
+from edgewise.router.upstreams import endpoint_key
 from edgewise.telemetry.layout import MetricsMemory
 
 if TYPE_CHECKING:
     from edgewise.config import Config
-    from edgewise.config.schema import Route
 
-UNMATCHED = "(unmatched)"
 _SPARE = 512
 """Slots above twice what is configured at start, for what reloads add."""
 
@@ -32,7 +32,7 @@ class Generation:
         return Generation(
             self.number + 1,
             config,
-            self.routes.assign(route_keys(config)),
+            self.routes.assign(route_names(config)),
             self.endpoints.assign(endpoint_keys(config)),
         )
 
@@ -54,12 +54,13 @@ class Shared:
 
     memory: MetricsMemory
     flags: EndpointFlags
+    generation: int
     routes: SlotMap
     endpoints: SlotMap
 
     def of(self, generation: Generation) -> Shared:
         """Return the same memory with the slots of another generation."""
-        return replace(self, routes=generation.routes, endpoints=generation.endpoints)
+        return replace(self, generation=generation.number, routes=generation.routes, endpoints=generation.endpoints)
 
     def clear_fresh(self, generation: Generation) -> None:
         """Empty the slots that a generation gave to new keys. Before any child learns of them."""
@@ -72,24 +73,15 @@ class Shared:
 
 def first_generation(config: Config) -> tuple[Generation, Shared]:
     """Return generation 1 and the shared memory for it and its successors."""
-    route_capacity = 2 * len(route_keys(config)) + _SPARE
+    route_capacity = 2 * len(route_names(config)) + _SPARE
     endpoint_capacity = 2 * len(endpoint_keys(config)) + _SPARE
     before = Generation(0, config, SlotMap(route_capacity), SlotMap(endpoint_capacity))
     generation = before.next(config)
     memory = MetricsMemory(config.server.workers, route_capacity, endpoint_capacity)
-    return generation, Shared(memory, EndpointFlags(endpoint_capacity), generation.routes, generation.endpoints)
+    flags = EndpointFlags(endpoint_capacity)
+    return generation, Shared(memory, flags, generation.number, generation.routes, generation.endpoints)
 
 
 def endpoint_keys(config: Config) -> list[str]:
     """Return `upstream/server` for each configured server."""
-    return [f"{name}/{server.address}" for name, spec in config.upstreams.items() for server in spec.servers]
-
-
-def route_keys(config: Config) -> list[str]:
-    """Return the names of the routes, then the one for requests that none matches."""
-    return [*(route.name or default_name(route) for route in config.routes), UNMATCHED]
-
-
-def default_name(route: Route) -> str:
-    """Return what a route without a name is called: its hosts and paths."""
-    return ",".join(route.hosts) + ",".join(route.paths)
+    return [endpoint_key(name, server) for name, spec in config.upstreams.items() for server in spec.servers]

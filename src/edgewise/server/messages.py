@@ -5,7 +5,11 @@ Only the supervisor sends pickles (the configuration, to its own forks); what ch
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+
+from edgewise.server.listeners import Kind
 
 
 class Prepare(msgspec.Struct, tag="prepare"):
@@ -20,9 +24,9 @@ class Commit(msgspec.Struct, tag="commit"):
     """Run the prepared generation: `added` comes with one descriptor a listener; answered by Committed."""
 
     generation: int
-    added: list[tuple[str, str]]
+    added: list[tuple[Kind, str]]
     """(kind, address) of each new listening socket, in the order of the descriptors."""
-    removed: list[tuple[str, str]]
+    removed: list[tuple[Kind, str]]
 
 
 class Abort(msgspec.Struct, tag="abort"):
@@ -41,22 +45,31 @@ class Reopen(msgspec.Struct, tag="reopen"):
     """Open the log files anew (after they were rotated)."""
 
 
+class Problem(msgspec.Struct):
+    """What keeps a configuration from being used, in the fields of `config.Problem`."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    key: str = ""
+    expected: str = ""
+    nearest: str = ""
+
+
 class ReloadAnswer(msgspec.Struct, tag="reload_answer"):
     """To the control process: how the reload it asked for ended."""
 
     request: int
-    ok: bool
     generation: int
     """The generation that runs now."""
-    problems: list[str] = []
-    """Why not, one line each; with ok, what takes effect only at a restart."""
+    problems: list[Problem] = []
+    """Why it is not the new one; empty when it is."""
 
 
-class StateAnswer(msgspec.Struct, tag="state_answer"):
-    """To the control process: the state of the processes, as JSON-compatible data."""
+class State(msgspec.Struct, tag="state"):
+    """To the control process, at each change: the state of the processes, as JSON-compatible data."""
 
-    request: int
-    state: dict[str, object]
+    state: dict[str, Any]
 
 
 class Ready(msgspec.Struct, tag="ready"):
@@ -84,11 +97,5 @@ class ReloadWanted(msgspec.Struct, tag="reload_wanted"):
     request: int
 
 
-class StateWanted(msgspec.Struct, tag="state_wanted"):
-    """From the control process: answered by StateAnswer."""
-
-    request: int
-
-
-ToChild = Prepare | Commit | Abort | Drain | Reopen | ReloadAnswer | StateAnswer
-ToSupervisor = Ready | Prepared | Committed | ReloadWanted | StateWanted
+ToChild = Prepare | Commit | Abort | Drain | Reopen | ReloadAnswer | State
+ToSupervisor = Ready | Prepared | Committed | ReloadWanted

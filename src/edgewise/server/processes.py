@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewise.server.channel import Channel
 from edgewise.server.messages import ToChild, ToSupervisor
@@ -47,14 +48,15 @@ class Child:
     error: str = ""
     """Why the process could not start."""
 
-    def state(self, now: float) -> dict[str, object]:
-        """Return what `status` shows of this process."""
+    def state(self, now: float) -> dict[str, Any]:
+        """Return what the control process is told; `now` is monotonic, `started` in the answer is Unix time."""
         return {
             "name": self.name,
+            "slot": self.slot,
             "pid": self.pid,
             "ready": self.ready,
             "restarts": self.restarts,
-            "seconds": round(now - self.started, 1) if self.pid else 0.0,
+            "started": time.time() - (now - self.started) if self.pid else 0.0,
         }
 
 

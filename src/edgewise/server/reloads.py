@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from edgewise.config import ConfigError
@@ -12,9 +13,9 @@ from edgewise.server import messages as m
 from edgewise.server import notify
 from edgewise.server.apps import app_specs
 from edgewise.server.listeners import ListenError, wanted
-from edgewise.server.transaction import Change, ReloadReport, Transaction, restart_only
 from edgewise.server.run_directory import RunDirectoryError
 from edgewise.server.secret import SecretError
+from edgewise.server.transaction import Change, ReloadReport, Transaction, restart_only
 
 if TYPE_CHECKING:
     from edgewise.server.generation import Generation
@@ -44,7 +45,7 @@ class Reloads:
         if supervisor.draining or not supervisor.serving:
             reason = "edgewise is stopping" if supervisor.draining else "edgewise is still starting"
             log.error("not reloaded: %s", reason)
-            report(False, supervisor.generation.number, [reason])
+            report(supervisor.generation.number, [m.Problem(reason)])
         elif self._transaction is not None:
             self._waiting.append(report)
         else:
@@ -60,10 +61,12 @@ class Reloads:
             listeners = wanted(config)
             added = supervisor.listeners.add(listeners)
         except ConfigError as error:
-            self._end(False, [str(problem) for problem in error.problems])
+            for problem in error.problems:
+                log.error("reload: %s", problem)
+            self._end([m.Problem(**asdict(problem)) for problem in error.problems])
             return
         except (SlotsExhaustedError, ListenError, SecretError, RunDirectoryError) as error:
-            self._end(False, [str(error)])
+            self._refuse(str(error))
             return
         self._notes = restart_only(supervisor.generation.config, config)
         change = Change(added, supervisor.listeners.not_in(listeners))
@@ -113,8 +116,8 @@ class Reloads:
         supervisor = self._supervisor
         supervisor.generation = generation
         supervisor.shared = supervisor.shared.of(generation)
-        added = [tuple(listening.listener) for listening in change.added]
-        removed = [tuple(listener) for listener in change.removed]
+        added = [(listening.listener.kind, listening.listener.address) for listening in change.added]
+        removed = [(listener.kind, listener.address) for listener in change.removed]
         for child in supervisor.children.connected():
             if child.slot is None:
                 supervisor.children.send(child, m.Commit(generation.number, [], []))
@@ -131,26 +134,35 @@ class Reloads:
             supervisor.children.send(child, m.Abort(generation.number))
         supervisor.listeners.remove([listening.listener for listening in change.added])
         supervisor.apps.abort()
-        self._end(False, [problem])
+        self._refuse(problem)
 
     def _finish(self, generation: Generation) -> None:
         self._supervisor.apps.commit()
-        self._end(True, self._notes)
+        for note in self._notes:
+            log.warning("reload: %s", note)
+        log.info("reloaded: generation %d runs", generation.number)
+        self._end([])
 
-    def _end(self, ok: bool, problems: list[str]) -> None:
+    def _refuse(self, problem: str) -> None:
+        log.error("reload: %s", problem)
+        self._end([m.Problem(problem)])
+
+    def _end(self, problems: list[m.Problem]) -> None:
         number = self._supervisor.generation.number
-        for problem in problems:
-            log.log(logging.WARNING if ok else logging.ERROR, "reload: %s", problem)
-        if ok:
-            log.info("reloaded: generation %d runs", number)
-        else:
+        if problems:
             log.error("not reloaded: generation %d goes on", number)
         notify.notify("READY=1", f"STATUS=generation {number}")
-        self.last = {"ok": ok, "generation": number, "problems": problems, "at": time.time()}
+        self.last = {
+            "at": time.time(),
+            "generation": number,
+            "problems": [problem.message for problem in problems],
+            "notes": [] if problems else self._notes,
+        }
         self._transaction = None
         reports, self._reports = self._reports, []
         for report in reports:
-            report(ok, number, problems)
+            report(number, problems)
+        self._supervisor.children.tell_state()
         if self._waiting:
             self._reports, self._waiting = self._waiting, []
             self._begin()

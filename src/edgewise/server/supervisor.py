@@ -7,9 +7,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edgewise import __version__
 from edgewise.server import notify
 from edgewise.server.apps import app_specs
 from edgewise.server.children import Children, Crew
@@ -113,6 +112,7 @@ class Supervisor:
             for line in self._addresses():
                 self._announce(line)
             notify.notify("READY=1", f"STATUS=generation {self.generation.number}")
+        self.children.tell_state()
 
     def fail(self, reason: str) -> None:
         """Give up the start: stop what runs, and exit with status 1."""
@@ -124,22 +124,22 @@ class Supervisor:
         schemes = {"plain": "http://", "tls": "https://", "tcp": "tcp://"}
         lines = []
         for listener, listening in self.listeners.open.items():
-            lines.append(f"listening on {schemes[listener.kind]}{bound_address(listener.address, listening.sockets[0])}")
+            lines.append(
+                f"listening on {schemes[listener.kind]}{bound_address(listener.address, listening.sockets[0])}"
+            )
         if self.admin_socket is not None:
             address = bound_address(self._admin.listener.address, self.admin_socket)
             lines.append(f"admin on http://{address}")
         return lines
 
-    def state(self) -> dict[str, object]:
-        """Return what `status` shows of this process and its children."""
+    def state(self) -> dict[str, Any]:
+        """Return what the control process shows of this process and its children; times are Unix times."""
         now = self.reactor.timers.clock()
         return {
-            "version": __version__,
             "pid": self.instance.pid,
             "config": self.instance.label,
-            "generation": self.generation.number,
-            "draining": self._draining,
-            "uptime": round(now - self._started, 1),
+            "started": time.time() - (now - self._started),
+            "serving": self._serving and not self._draining,
             "listeners": self._addresses(),
             "processes": [child.state(now) for child in self.children],
             "apps": self.apps.states(now),
@@ -157,7 +157,7 @@ class Supervisor:
         return self._serving
 
     def _hung_up(self) -> None:
-        self.reloads.request(lambda ok, generation, problems: None)
+        self.reloads.request(lambda generation, problems: None)
 
     def _interrupted(self) -> None:
         """Ctrl-C: drain; once more: stop now."""

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from edgewise.server.messages import Problem
+
 if TYPE_CHECKING:
     from edgewise.config import Config
     from edgewise.server.generation import Generation
     from edgewise.server.listeners import Listener, Listening
 
-ReloadReport = Callable[[bool, int, list[str]], None]
-"""Told how a reload ended: (did it succeed, the generation that runs now, problems or notes)."""
+ReloadReport = Callable[[int, list[Problem]], None]
+"""Told how a reload ended: (the generation that runs now, why it is not the new one)."""
 
 
 class Phase(Enum):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
 from edgewise.server.generation import Generation
-from edgewise.server.listeners import Listener
+from edgewise.server.listeners import Kind, Listener
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 
@@ -119,15 +119,15 @@ class Worker:
 
     def _heard(self, message: m.ToChild, descriptors: list[int]) -> None:
         match message:
-            case m.Prepare(number, plan):
+            case m.Prepare(generation=number, plan=plan):
                 self._link.send(m.Prepared(number, self._prepare(plan)))
-            case m.Commit(number, added, removed):
+            case m.Commit(generation=number, added=added, removed=removed):
                 self._commit(added, removed, descriptors)
                 self._link.send(m.Committed(number))
             case m.Abort():
                 self._prepared = None
                 self._observers.abort()
-            case m.Drain(seconds):
+            case m.Drain(seconds=seconds):
                 self._drain(seconds)
             case m.Reopen():
                 self._observers.reopen()
@@ -148,7 +148,7 @@ class Worker:
             return describe(error)
         return ""
 
-    def _commit(self, added: list[tuple[str, str]], removed: list[tuple[str, str]], descriptors: list[int]) -> None:
+    def _commit(self, added: list[tuple[Kind, str]], removed: list[tuple[Kind, str]], descriptors: list[int]) -> None:
         if self._prepared is not None:
             (generation, table), self._prepared = self._prepared, None
             self._shared = self._shared.of(generation)
@@ -156,9 +156,9 @@ class Worker:
         for listener, descriptor in zip(added, descriptors, strict=True):
             sock = socket.socket(fileno=descriptor)
             sock.setblocking(False)
-            self._listen(_listener(listener), sock)
+            self._listen(Listener(*listener), sock)
         for listener in removed:
-            self._engine.unlisten(self._sockets.pop(_listener(listener)))
+            self._engine.unlisten(self._sockets.pop(Listener(*listener)))
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -193,11 +193,6 @@ class Worker:
     def close(self) -> None:
         """Flush what the observers hold."""
         self._observers.close()
-
-
-def _listener(pair: tuple[str, str]) -> Listener:
-    kind, address = pair
-    return Listener(kind, address)  # type: ignore[arg-type]  # what the supervisor took from a Listener
 
 
 def describe(error: BaseException) -> str:

@@ -1,0 +1,77 @@
+"""The status of a running edgewise as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def status_text(status: dict[str, Any], upstreams: Sequence[dict[str, Any]]) -> str:
+    """Return status and upstreams (the admin API's JSON) as text for a terminal."""
+    ready = "ready" if status["ready"] else "not ready"
+    parts = [
+        f"edgewise {status['version']}, generation {status['generation']}, {ready}, up {duration(status['uptime'])}",
+        table(
+            ("WORKER", "PID", "UP", "CONNECTIONS", "REQUESTS"),
+            [
+                (
+                    worker["index"],
+                    worker["pid"] or "-",
+                    duration(worker["uptime"]),
+                    worker["connections"],
+                    worker["requests"],
+                )
+                for worker in status["workers"]
+            ],
+        ),
+        table(
+            ("ROUTE", "TO", "REQUESTS"),
+            [(route["name"], route["target"], route["requests"]) for route in status["routes"]],
+        ),
+    ]
+    parts += [upstream_text(upstream) for upstream in upstreams]
+    return "\n\n".join(part for part in parts if part)
+
+
+def upstream_text(upstream: dict[str, Any]) -> str:
+    """Return one upstream and its servers as text."""
+    rows = [
+        (
+            server["name"] + (" (backup)" if server["backup"] else ""),
+            server["state"],
+            server["active"],
+            server["waiting"],
+            server["requests"],
+            server["failures"],
+            server["reason"],
+        )
+        for server in upstream["servers"]
+    ]
+    head = f"upstream {upstream['name']} ({upstream['balance']})"
+    columns = ("SERVER", "STATE", "ACTIVE", "WAITING", "REQUESTS", "FAILURES", "")
+    return f"{head}\n{table(columns, rows) or '(no servers)'}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return rows under their columns, text to the left and numbers to the right; "" without rows."""
+    if not rows:
+        return ""
+    lines = [list(columns), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
+    numeric = [all(isinstance(row[index], int | float) for row in rows) for index in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in the two largest units: 42s, 3m 5s, 2h 10m, 4d 1h."""
+    whole = int(seconds)
+    for unit, size, next_unit, next_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size}{unit} {whole % size // next_size}{next_unit}"
+    return f"{whole}s"

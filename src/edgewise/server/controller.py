@@ -1,0 +1,159 @@
+"""What the admin address can see and do: `admin.control.Control` over shared memory and the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from edgewise import __version__
+from edgewise.admin.control import (
+    ReloadProblem,
+    ReloadResult,
+    RouteStatus,
+    ServerStatus,
+    Status,
+    UpstreamStatus,
+    WorkerStatus,
+    server_state,
+)
+from edgewise.contracts.shared import DRAINED
+from edgewise.router import route_names
+from edgewise.server import messages as m
+from edgewise.telemetry.layout import HISTOGRAM, REQUEST_BYTES, REQUESTS, ROUTE, SUM, MetricsMemory
+from edgewise.telemetry.prometheus import render
+
+if TYPE_CHECKING:
+    from edgewise.balancer.health import CheckStatus
+    from edgewise.config.schema import Route, UpstreamServer
+    from edgewise.server.generation import Generation, Shared
+    from edgewise.server.health import HealthChecks
+
+
+class Controller:
+    """Reads the counters of all workers; passes reloads on to the supervisor."""
+
+    def __init__(self, generation: Generation, shared: Shared, health: HealthChecks) -> None:
+        self._generation = generation
+        self._shared = shared
+        self._health = health
+        self._requests = itertools.count(1)
+        self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
+        self.state: dict[str, Any] = {}
+        """What the supervisor last told of the processes."""
+        self.send: Callable[[m.ToSupervisor], None] = lambda message: None
+        """Sends to the supervisor."""
+
+    def load(self, generation: Generation) -> None:
+        """Show another generation from now on."""
+        self._generation = generation
+
+    def status(self) -> Status:
+        """Return how the instance is doing."""
+        now = time.time()
+        processes = self.state.get("processes", [])
+        return Status(
+            version=__version__,
+            generation=self._generation.number,
+            ready=bool(self.state.get("serving")) and all(process["ready"] for process in processes),
+            uptime=round(now - self.state.get("started", now), 1),
+            workers=tuple(self._worker(process, now) for process in processes if process["slot"] is not None),
+            routes=tuple(self._route(spec, name) for spec, name in self._named_routes()),
+        )
+
+    def _worker(self, process: dict[str, Any], now: float) -> WorkerStatus:
+        row = self._shared.memory.workers.row(process["slot"])
+        uptime = round(now - process["started"], 1) if process["started"] else 0.0
+        return WorkerStatus(process["slot"], process["pid"], uptime, connections=row[0], requests=row[REQUESTS])
+
+    def _named_routes(self) -> list[tuple[Route, str]]:
+        config = self._generation.config
+        return list(zip(config.routes, route_names(config), strict=False))
+
+    def _route(self, spec: Route, name: str) -> RouteStatus:
+        target = spec.upstream or ("split" if spec.split else "redirect" if spec.redirect else "respond")
+        return RouteStatus(name, target, route_requests(self._shared.memory, self._generation.routes[name]))
+
+    def upstreams(self) -> tuple[UpstreamStatus, ...]:
+        """Return the state of every server."""
+        checks = self._health.status()
+        return tuple(
+            UpstreamStatus(name, spec.balance, tuple(self._server(name, server, checks) for server in spec.servers))
+            for name, spec in self._generation.config.upstreams.items()
+        )
+
+    def _server(self, upstream: str, server: UpstreamServer, checks: dict[str, CheckStatus]) -> ServerStatus:
+        key = f"{upstream}/{server.address}"
+        slot = self._generation.endpoints[key]
+        figures = self._shared.memory.endpoints.read(slot)
+        check = checks.get(key)
+        workers = self._shared.memory.workers.workers
+        state, reason = server_state(self._shared.flags.get(slot), figures, workers, check.result if check else "")
+        checked = datetime.fromtimestamp(check.checked_at, UTC) if check and check.checked_at else None
+        return ServerStatus(
+            server.address,
+            state,
+            reason,
+            weight=server.weight,
+            backup=server.backup,
+            active=figures.active,
+            connections=figures.connections,
+            waiting=figures.waiting,
+            requests=figures.requests,
+            failures=figures.failures,
+            ejections=figures.ejections,
+            last_check=checked.isoformat(timespec="seconds").replace("+00:00", "Z") if checked else None,
+        )
+
+    def drain(self, key: str, on: bool) -> None:
+        """Take the server `upstream/name` out of new requests, or back in. Raises KeyError where there is none."""
+        self._shared.flags.set(self._generation.endpoints.present[key], DRAINED, on)
+
+    async def reload(self) -> ReloadResult:
+        """Have the supervisor read its configuration again, and wait for what comes of it."""
+        request = next(self._requests)
+        future: asyncio.Future[ReloadResult] = asyncio.get_running_loop().create_future()
+        self._reloads[request] = future
+        self.send(m.ReloadWanted(request))
+        try:
+            return await future
+        finally:
+            del self._reloads[request]
+
+    def reloaded(self, request: int, generation: int, problems: list[m.Problem]) -> None:
+        """Take the supervisor's answer."""
+        future = self._reloads.get(request)
+        if future is not None and not future.done():
+            found = [
+                ReloadProblem(each.message, each.file, each.line or None, each.key, each.expected, each.nearest)
+                for each in problems
+            ]
+            future.set_result(ReloadResult(generation, tuple(found)))
+
+    def metrics_text(self) -> str:
+        """Return every metric in Prometheus text format."""
+        return render(
+            self._shared.memory,
+            self._generation.routes.present,
+            self._generation.endpoints.present,
+            self._shared.flags,
+            version=__version__,
+            generation=self._generation.number,
+        )
+
+    def effective_config(self) -> dict[str, Any]:
+        """Return the configuration in force as plain values, defaults filled in, secrets left out."""
+        values = self._generation.config.model_dump(mode="json")
+        for upstream in values["upstreams"].values():
+            if upstream["sticky"] is not None:
+                upstream["sticky"].pop("secret")
+        return values
+
+
+def route_requests(memory: MetricsMemory, slot: int) -> int:
+    """Return the exchanges counted for a route: what is in the buckets of its histograms, their sums left out."""
+    cells = memory.routes.sums(slot * ROUTE, slot * ROUTE + REQUEST_BYTES)
+    return sum(value for index, value in enumerate(cells) if index % HISTOGRAM != SUM)
