@@ -12,7 +12,7 @@ from edgewise.contracts.plan import Plan
 from edgewise.protocols.errors import ProtocolError
 from edgewise.proxy import lifecycle
 from edgewise.proxy.plans import Plans, empty_plan
-from edgewise.proxy.wire import FOREVER, REQUEST_READ, WOULD_BLOCK, Buffer, Source, close_quietly, reset
+from edgewise.proxy.wire import FOREVER, HEAD_READ, REQUEST_READ, WOULD_BLOCK, Buffer, Source, close_quietly, reset
 
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
@@ -69,7 +69,7 @@ class Downstream:
             return
         assert self.sock is not None
         try:
-            data = self.sock.recv(REQUEST_READ)
+            data = self.sock.recv(HEAD_READ if self.exchange is None else REQUEST_READ)
         except WOULD_BLOCK:
             return
         except OSError:

@@ -11,7 +11,7 @@ from edgewise.contracts.plan import ResponsePlan
 from edgewise.protocols.errors import ProtocolError
 from edgewise.proxy import attempts, lifecycle, pool, tunnel
 from edgewise.proxy.relay import Relay
-from edgewise.proxy.wire import FOREVER, RESPONSE_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
+from edgewise.proxy.wire import FOREVER, HEAD_READ, RESPONSE_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
@@ -209,7 +209,7 @@ class UpstreamConnection:
             self.engine.remove_reader(self.fd)
             return
         try:
-            data = self.sock.recv(RESPONSE_READ)
+            data = self.sock.recv(HEAD_READ if self._relay is None else RESPONSE_READ)
         except WOULD_BLOCK:
             return
         except OSError as error:

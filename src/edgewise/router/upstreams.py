@@ -6,7 +6,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from edgewise.balancer.breaker import BreakerSettings, CircuitBreaker
-from edgewise.balancer.outlier import Ejection, ObservingPolicy, OutlierDetector
+from edgewise.balancer.observing import observer_of
+from edgewise.balancer.outlier import Ejection, OutlierDetector
 from edgewise.balancer.policies import make_policy
 from edgewise.balancer.sticky import Sticky
 from edgewise.config.addresses import SERVER_HOST, parse_address
@@ -123,7 +124,7 @@ def _settings(upstream: Upstream, spec: Spec) -> None:
 def _outlier(upstream: Upstream, spec: Spec) -> OutlierDetector | None:
     """Return the detector, or None where neither ejection, slow start nor the policy needs one."""
     if not spec.eject:
-        if not spec.slow_start and not isinstance(upstream.policy, ObservingPolicy):
+        if not spec.slow_start and observer_of(upstream.policy) is None:
             return None
         return OutlierDetector(upstream, None, slow_start=spec.slow_start)
     eject = spec.eject
