@@ -72,8 +72,8 @@ class Transaction:
 
     def lost(self, name: str) -> None:
         """Note that `name` died."""
-        if self.phase is Phase.PREPARING:
-            self.prepared(name, "the process ended")
+        if self.phase is Phase.PREPARING and name in self._participants:
+            self.cancel(f"{name}: the process ended")
         else:
             self.committed(name)
 
