@@ -15,7 +15,7 @@ _GRACE = 1
 
 
 class AdminServer:
-    """uvicorn without its signal handlers, its logging and its lifespan.
+    """uvicorn without its signal handlers, its notes of what goes well, and its lifespan.
 
     `sockets` are bound (TCP or Unix); they are closed by `stop`.
     """
@@ -30,6 +30,7 @@ class AdminServer:
                 ws="none",
                 lifespan="off",
                 log_config=None,
+                log_level="warning",
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 _PENDING = 1 << 20
 """Bytes kept at most while the destination takes none."""
-_SLOW = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR))
+_PASSING = frozenset((errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOSPC, errno.EDQUOT))
+"""Errors after which the same bytes are tried again."""
 
 
 class LogSink:
@@ -74,30 +75,30 @@ class LogSink:
             self._socket.close()
 
     def _drain(self) -> None:
-        while self._pending:
-            piece = self._piece()
-            try:
-                written = self._write_some(piece)
-            except OSError as error:
-                if error.errno in _SLOW or error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    return
-                self.dropped += self._pending.count(b"\n")
-                self._pending = b""
-                return
-            self._pending = self._pending[written:]
-            if written < len(piece):
-                return
+        data, at = self._pending, 0
+        try:
+            while at < len(data):
+                end = self._end_of_piece(data, at)
+                written = self._write_some(data[at:end])
+                at += written
+                if at < end:
+                    break
+        except OSError as error:
+            if error.errno not in _PASSING:
+                self.dropped += data.count(b"\n", at)
+                at = len(data)
+        self._pending = data[at:]
 
     def _write_some(self, piece: bytes) -> int:
         if self._socket is None:
             return os.write(self._fd, piece)
         return self._socket.send(piece, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
-    def _piece(self) -> bytes:
-        if not self._atomic or len(self._pending) <= self._atomic:
-            return self._pending
-        end = self._pending.rfind(b"\n", 0, self._atomic) + 1
-        return self._pending[: end or self._atomic]
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        if not self._atomic or len(data) - start <= self._atomic:
+            return len(data)
+        limit = start + self._atomic
+        return data.rfind(b"\n", start, limit) + 1 or limit
 
 
 def _open(path: str) -> int:

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import edgewise
 from edgewise.contracts.exchange import Exchange
 from edgewise.telemetry.access_log import AccessLog
 from edgewise.telemetry.log_sink import LogSink
 
 Make = Callable[..., Exchange]
+_SOURCE = str(Path(edgewise.__file__).parents[1])
 
 
 def test_lines_are_written_on_the_tick(tmp_path: Path, make_exchange: Make) -> None:
@@ -160,3 +165,28 @@ def _read(reader: int) -> bytes:
         return os.read(reader, 1 << 20)
     except BlockingIOError:
         return b""
+
+
+_WRITER = """
+from edgewise.telemetry.log_sink import LogSink
+sink = LogSink("stdout")
+sink.write(["first\\n", "second\\n"])
+sink.close()
+assert sink.dropped == 0
+"""
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "file"])
+def test_standard_output_may_be_a_pipe_a_socket_or_a_file(kind: str, tmp_path: Path) -> None:
+    if kind == "pipe":
+        reader, writer = os.pipe()
+    elif kind == "socket":
+        reader, writer = (end.detach() for end in socket.socketpair())
+    else:
+        path = tmp_path / "out"
+        writer = os.open(path, os.O_WRONLY | os.O_CREAT)
+        reader = os.open(path, os.O_RDONLY)
+    subprocess.run([sys.executable, "-c", _WRITER], stdout=writer, check=True, env={"PYTHONPATH": _SOURCE})
+    os.close(writer)
+    assert os.read(reader, 100) == b"first\nsecond\n"
+    os.close(reader)
