@@ -74,6 +74,7 @@ class OutlierDetector:
         self._consecutive = settings.consecutive_errors if settings else 0
         self._tallies: dict[Endpoint, _Tally] = {}
         self._judge_at = clock() + settings.interval if settings else float("inf")
+        self._serving = set(upstream.endpoints)
         self._ramps: dict[Endpoint, int] = {}
         self.total = 0
         """Ejections ever."""
@@ -103,30 +104,26 @@ class OutlierDetector:
         changed = False
         for endpoint in self._upstream.endpoints:
             if endpoint.ejected and now >= endpoint.ejected_until:
-                self._readmit(endpoint, now)
+                endpoint.ejected = False
+                endpoint.errors = 0
                 changed = True
-        if self._ramped(now) or changed:
+        if (self._slow_start > 0 and self._ramped(now)) or changed:
             self._upstream.changed()
         if now >= self._judge_at:
             self._judge(now)
 
-    def _readmit(self, endpoint: Endpoint, now: float) -> None:
-        endpoint.ejected = False
-        endpoint.errors = 0
-        if self._slow_start > 0:
-            endpoint.slow_start_from = now
-
     def _ramped(self, now: float) -> bool:
-        """Has the weight of an endpoint in slow start changed since the last tick?"""
-        if self._slow_start <= 0:
-            return False
-        ramps: dict[Endpoint, int] = {}
-        for endpoint in self._upstream.endpoints:
-            step = ramp_step(endpoint, now, self._slow_start)
-            if step < RAMP_STEPS:
-                ramps[endpoint] = step
+        """Begin slow start where an endpoint came into service; has any weight moved since the last tick?
+
+        Whether it was ejected, drained, found unhealthy or not there at all makes no difference.
+        """
+        serving = {endpoint for endpoint in self._upstream.endpoints if endpoint.available}
+        for endpoint in serving - self._serving:
+            endpoint.slow_start_from = now
+        steps = {endpoint: ramp_step(endpoint, now, self._slow_start) for endpoint in serving}
+        ramps = {endpoint: step for endpoint, step in steps.items() if step < RAMP_STEPS}
         moved = ramps != self._ramps
-        self._ramps = ramps
+        self._serving, self._ramps = serving, ramps
         return moved
 
     def _eject(self, endpoint: Endpoint, reason: str, now: float) -> None:

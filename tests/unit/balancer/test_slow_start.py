@@ -91,6 +91,31 @@ def test_unchanged_weights_are_no_change_of_the_upstream() -> None:
     assert len(changes) == RAMP_STEPS
 
 
+@pytest.mark.parametrize("away", ["health", "drained", "absent"])
+def test_an_endpoint_that_comes_into_service_starts_slowly(away: str) -> None:
+    clock = ManualClock()
+    old, new = make_endpoints(2)
+    policy = make_policy("round_robin", slow_start=10.0, clock=clock)
+    upstream = Upstream("test", [old] if away == "absent" else [old, new], policy)
+    detector = OutlierDetector(upstream, slow_start=10.0, clock=clock)
+    new.health, new.drained = away != "health", away == "drained"
+    upstream.changed()
+    detector.tick(clock.advance(0.25))
+    upstream.endpoints = [old, new]
+    new.health, new.drained = True, False
+    upstream.changed()
+    detector.tick(clock.advance(0.25))
+    assert sum(policy.pick(make_exchange()) is new for _ in range(110)) == 10
+
+
+def test_endpoints_that_were_there_from_the_start_have_their_weight_at_once() -> None:
+    clock = ManualClock()
+    endpoints = make_endpoints(2)
+    policy = make_policy("round_robin", slow_start=10.0, clock=clock)
+    OutlierDetector(Upstream("test", list(endpoints), policy), slow_start=10.0, clock=clock).tick(clock.now)
+    assert sum(policy.pick(make_exchange()) is endpoints[0] for _ in range(110)) == 55
+
+
 def test_options_name_the_weights_in_tenths() -> None:
     clock = ManualClock()
     endpoints = make_endpoints(2, weights=(3, 1))
