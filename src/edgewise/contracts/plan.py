@@ -28,7 +28,7 @@ class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "done", "drop", "filter_timeout", "forward_edits",
+        "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done", "filter_timeout", "forward_edits",
         "index", "internal", "name", "preserve_host", "request_filters", "response_edits", "response_filters", "response_memos",
         "response_timeout", "rewrite", "spec", "split", "upstream", "websocket",
     )  # fmt: skip
@@ -48,8 +48,8 @@ class Route:
         self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
         """(set | add | remove, lower-case name, value) on the request head."""
         self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
-        self.drop: frozenset[bytes] = frozenset()
-        """Lower-case names never forwarded, or set anew, beside the hop-by-hop ones."""
+        self.direct = False
+        """One upstream without circuit breaker, no filters: a request without content goes straight to a server."""
         self.request_filters: tuple[Any, ...] = ()
         self.response_filters: tuple[Any, ...] = ()
         self.filter_timeout = 5.0
@@ -81,7 +81,7 @@ class Plan:
 
     __slots__ = (
         "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head", "log", "request",
-        "responses", "responses_close", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
+        "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -105,8 +105,6 @@ class Plan:
         """`head` already carries a trusted peer's X-Forwarded-Proto."""
         self.responses: Any = None
         """Memo response head bytes -> ResponsePlan for this route and kind of request."""
-        self.responses_close: Any = None
-        """The same for answers after which the client's connection must end."""
         self.simple = False
         """Nothing to check, read or run before a server is chosen."""
         self.tls_key: str | None = None

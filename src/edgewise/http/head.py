@@ -52,6 +52,10 @@ class RequestHead(NamedTuple):
     """The client waits for 100 (Continue) (RFC 9110 section 10.1.1)."""
     connection: frozenset[bytes]
     """Lower-case options of the Connection field, so that hop-by-hop fields can be dropped."""
+    forward: bytes = b""
+    """The field lines that pass on as they are, joined: neither hop-by-hop nor written anew by a proxy."""
+    telling: bool = True
+    """Is there a field (Via, traceparent, X-Forwarded-For...) that changes what a proxy adds?"""
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first value of the field `name` (lower-case), or None."""

@@ -14,8 +14,9 @@ from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_
 from edgewise.protocols.http1_fields import (
     AUTHORITIES,
     BLOCKS,
+    NOTHING_SAID,
     TOKEN,
-    Governing,
+    Block,
     governing,
     hop_by_hop,
     keeps_alive,
@@ -64,7 +65,7 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
         raise ProtocolError(405, "CONNECT is for forward proxies")
     if at > _LONGEST_LINE:
         raise ProtocolError(414, "request target too long")
-    fields, (sent_host, framed, options, protocol, expect) = _request_fields(head, at)
+    fields, (sent_host, framed, options, protocol, expect), forward, telling = _request_fields(head, at)
     if len(fields) > max_fields:
         raise ProtocolError(431, "too many fields")
     authority, host = _host(sent_host, minor)
@@ -97,6 +98,8 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
         protocol if body == NO_BODY else None,
         expect is not None and _expects_continue(expect, minor, body),
         options,
+        forward,
+        telling,
     )
 
 
@@ -118,7 +121,7 @@ def _response_head(head: bytes, max_fields: int) -> ResponseHead:
     digit, code, reason = match.groups()
     minor = 0 if digit == b"0" else 1
     status = int(code)
-    fields, (_, framed, options, protocol, _) = parse_block(head[match.end() : -2])
+    fields, (_, framed, options, protocol, _) = parse_block(head[match.end() : -2])[:2]
     if len(fields) > max_fields:
         raise ProtocolError(502, "too many fields")
     if minor == 0:
@@ -137,8 +140,8 @@ def _response_head(head: bytes, max_fields: int) -> ResponseHead:
     return ResponseHead(status, reason or b"", minor, fields, body, keep_alive, protocol, options)
 
 
-def _request_fields(head: bytes, at: int) -> tuple[tuple[Field, ...], Governing]:
-    """Parse the field lines from `at`, remembering those before the first Cookie or Authorization as a whole."""
+def _request_fields(head: bytes, at: int) -> Block:
+    """Parse the field lines from `at`, remembering those before and after the first Cookie or Authorization as wholes."""
     start = head.find(b"\r\nCookie:", at - 2)
     if start < 0:
         start = head.find(b"\r\nAuthorization:", at - 2)
@@ -148,9 +151,11 @@ def _request_fields(head: bytes, at: int) -> tuple[tuple[Field, ...], Governing]
     before = BLOCKS[head[at : start + 2]]
     secret = parse_field(head[start + 2 : end])
     if end + 4 == len(head):
-        return before[0] + (secret,), before[1]
-    fields = (*before[0], secret, *parse_block(head[end + 2 : -2])[0])
-    return fields, governing(fields)
+        return Block((*before[0], secret), before[1], before[2] + secret[2], before[3])
+    after = BLOCKS[head[end + 2 : -2]]
+    fields = (*before[0], secret, *after[0])
+    found = before[1] if after[1] is NOTHING_SAID else governing(fields)
+    return Block(fields, found, b"".join((before[2], secret[2], after[2])), before[3] or after[3])
 
 
 def _bad_request_line(head: bytes) -> ProtocolError:

@@ -34,6 +34,14 @@ HOP_BY_HOP = frozenset((
 ))  # fmt: skip
 """Names that end at the next hop, whatever Connection says (RFC 9110 section 7.6.1)."""
 
+SET_ANEW = frozenset((
+    b"host", b"content-length", b"expect", b"via", b"traceparent", b"tracestate", b"x-request-id", b"x-forwarded-for",
+    b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"forwarded", b"proxy",
+))  # fmt: skip
+"""Request fields that a proxy writes itself, or that mislead applications (`Proxy`: httpoxy, CVE-2016-5387)."""
+_NOT_FORWARDED = HOP_BY_HOP | SET_ANEW
+_TELLING = frozenset((b"via", b"traceparent", b"tracestate", b"x-forwarded-for", b"x-forwarded-proto", b"forwarded"))
+
 # A sender that lists one of these in Connection wants us to drop what frames, routes, authenticates or describes the
 # message, or what we add ourselves (RFC 9110 section 7.6.1 forbids options that name end-to-end fields).
 _PROTECTED = frozenset((
@@ -124,6 +132,8 @@ class Governing(NamedTuple):
 
 
 _NO_OPTIONS: frozenset[bytes] = frozenset()
+NOTHING_SAID = Governing(None, None, _NO_OPTIONS, None, None)
+"""What fields say among which none governs."""
 
 
 def governing(fields: tuple[Field, ...]) -> Governing:
@@ -141,6 +151,8 @@ def governing(fields: tuple[Field, ...]) -> Governing:
                 raise ProtocolError(400, f"more than one {name.decode()} field")
             else:
                 found[name] += b", " + field[1]
+    if not found:
+        return NOTHING_SAID
     get = found.get
     connection = get(b"connection")
     options = _NO_OPTIONS if connection is None else OPTIONS[connection]
@@ -191,6 +203,24 @@ class Block(NamedTuple):
 
     fields: tuple[Field, ...]
     governing: Governing
+    forward: bytes
+    """The lines of a request that pass on as they are."""
+    telling: bool
+    """Is there a field that changes what is added for the next hop: Via, a trace, another proxy's word, an unusual
+    Connection option?"""
+
+
+def forwardable(fields: tuple[Field, ...]) -> bytes:
+    """Return the lines that go to the next hop as they are.
+
+    Names with `_` do not: WSGI and CGI cannot tell them from names with `-` (RFC 3875 section 4.1.18).
+    """
+    return b"".join([line for name, _, line in fields if name not in _NOT_FORWARDED and b"_" not in name])
+
+
+def tells(fields: tuple[Field, ...], options: frozenset[bytes]) -> bool:
+    """Must what is added for the next hop be worked out from the fields?"""
+    return not (options <= _COMMON_OPTIONS and _TELLING.isdisjoint(map(itemgetter(0), fields)))
 
 
 def parse_block(block: bytes) -> Block:
@@ -199,7 +229,8 @@ def parse_block(block: bytes) -> Block:
     if lines.pop():
         raise ProtocolError(400, "head does not end with an empty line")
     fields = tuple(map(FIELDS.__getitem__, lines))
-    return Block(fields, governing(fields))
+    found = governing(fields)
+    return Block(fields, found, forwardable(fields), tells(fields, found.options))
 
 
 def _block_may_be_kept(block: Block) -> bool:

@@ -15,6 +15,7 @@ from edgewise.http.dates import format_date
 from edgewise.proxy import attempts, files, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
+from edgewise.proxy.plans import closing_responses
 from edgewise.proxy.wire import FOREVER
 
 if TYPE_CHECKING:
@@ -172,7 +173,8 @@ def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, res
     exchange.first_byte = monotonic()
     body = exchange.body
     last = (body is not None and not body.complete) or exchange.client.engine.draining
-    plan = (exchange.plan.responses_close if last else exchange.plan.responses).find(head)
+    responses = closing_responses(exchange.plan, exchange.client.engine.limits) if last else exchange.plan.responses
+    plan = responses.find(head)
     if plan.sendable and not exchange.set_cookie:
         send_response(exchange, connection, plan, plan.head, rest)
     else:

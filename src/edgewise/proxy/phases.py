@@ -194,9 +194,9 @@ def _rebuilt(exchange: Exchange, request: Request) -> bytes:
     head = head._replace(body=original.body, upgrade=original.upgrade, minor=original.minor)
     if original.body > NO_BODY or original.get(b"content-length") is not None:
         head = head._replace(fields=(*head.fields, plans.length_field(original.body)))
-    fields = plans.forwarded_fields(plan, head, trusted=plan.forwarded_for is not None or plan.forwarded_proto)
     target_bytes = head.target if exchange.route.rewrite is None else exchange.route.rewrite(head, {})
-    return plans.request_bytes(head.method, target_bytes, head.authority, fields, plan)
+    trusted = plan.forwarded_for is not None or plan.forwarded_proto
+    return plans.request_bytes(plan, head, target_bytes, trusted=trusted)
 
 
 def _response_head(plan: ResponsePlan, response: Response) -> bytes:

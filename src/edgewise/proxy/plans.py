@@ -13,20 +13,14 @@ from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
+from edgewise.protocols.http1_fields import SET_ANEW
 from edgewise.proxy.memo import Memo
 from edgewise.proxy.messages import answer_plan, refuse_plan
 
-SET_ANEW = frozenset(
-    (
-        b"host", b"content-length", b"transfer-encoding", b"expect", b"via", b"traceparent", b"tracestate", b"x-request-id",
-        b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip", b"forwarded",
-        b"proxy", b"http2-settings",
-    )
-)  # fmt: skip
-"""Request fields that edgewise writes itself, or that mislead applications (`Proxy`: httpoxy, CVE-2016-5387)."""
 _RESPONSE_DROP = frozenset((b"content-length", b"transfer-encoding", b"x-accel-redirect", b"x-sendfile"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """RFC 9110 section 9.2.2."""
+_BODILESS = frozenset((b"GET", b"HEAD"))
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NO_TRACE = b"0" * 32
 _NO_SPAN = b"0" * 16
@@ -73,25 +67,40 @@ def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool) -> Pla
     if not route.websocket:
         plan.upgrade = None
     target = request.target if route.rewrite is None else route.rewrite(request, params)
-    fields = forwarded_fields(plan, request, trusted=trusted)
-    authority = request.authority
-    if not route.preserve_host and route.upstream is not None:
-        authority = route.upstream.authority or authority
-    plan.head = request_bytes(request.method, target, authority, fields, plan)
+    plan.head = request_bytes(plan, request, target, trusted=trusted)
     plan.idempotent = request.method in IDEMPOTENT
     plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits)
-    plan.responses_close = response_memo(route, plan.is_head, True, request.minor, table.limits)
-    plan.simple = not (request.body or route.request_filters or plan.upgrade or plan.tls_key or plan.forwarded_for)
-    plan.simple = plan.simple and route.upstream is not None and route.upstream.breaker is None
+    plan.simple = route.direct and not (request.body or plan.upgrade or plan.tls_key or plan.forwarded_for)
     return plan
 
 
-def forwarded_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:
-    """Return the field lines to forward, and note on the plan what a trusted peer said of the client."""
+def request_bytes(plan: Plan, request: RequestHead, target: bytes, *, trusted: bool) -> bytes:
+    """Return an upstream head without the fields that differ by request or connection; framed by edgewise alone."""
     route = plan.route
-    drop = route.drop
-    if request.connection:
-        drop = drop | hop_by_hop(request)
+    authority = request.authority
+    if not route.preserve_host and route.upstream is not None:
+        authority = route.upstream.authority or authority
+    if trusted or request.telling or route.forward_edits:
+        lines = b"".join(told_fields(plan, request, trusted=trusted))
+    else:
+        lines = b"%bX-Forwarded-Host: %b\r\nVia: 1.%d edgewise\r\n" % (
+            request.forward,
+            request.authority,
+            request.minor,
+        )
+    framing = b""
+    if plan.body == CHUNKED:
+        framing = b"Transfer-Encoding: chunked\r\n"
+    elif plan.body or (request.method not in _BODILESS and request.get(b"content-length") is not None):
+        framing = b"Content-Length: %d\r\n" % plan.body
+    if plan.upgrade is not None:
+        framing += b"Connection: Upgrade\r\nUpgrade: " + plan.upgrade + b"\r\n"
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b" % (request.method, target, authority, lines, framing)
+
+
+def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:
+    """Return the field lines to forward where what is added depends on them: a trace, Via, another proxy's word."""
+    drop = SET_ANEW | hop_by_hop(request)
     lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
     get = request.get
     traceparent = get(b"traceparent")
@@ -102,10 +111,11 @@ def forwarded_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list
         host = get(b"x-forwarded-host") or host
         _trust(plan, request, lines)
     lines.append(b"X-Forwarded-Host: " + host + b"\r\n")
-    via = get(b"via")
-    version = b"1.%d edgewise" % request.minor
-    lines.append(b"Via: " + (version if via is None else _joined(request, b"via") + b", " + version) + b"\r\n")
-    return _edited(lines, route.forward_edits) if route.forward_edits else lines
+    via = b"1.%d edgewise" % request.minor
+    if get(b"via") is not None:
+        via = _joined(request, b"via") + b", " + via
+    lines.append(b"Via: " + via + b"\r\n")
+    return _edited(lines, plan.route.forward_edits) if plan.route.forward_edits else lines
 
 
 def _take_trace(plan: Plan, traceparent: bytes, request: RequestHead, lines: list[bytes]) -> None:
@@ -136,17 +146,6 @@ def _trust(plan: Plan, request: RequestHead, lines: list[bytes]) -> None:
 
 def _joined(request: RequestHead, name: bytes) -> bytes:
     return b", ".join(field.value for field in request.fields if field.name == name)
-
-
-def request_bytes(method: bytes, target: bytes, authority: bytes, lines: list[bytes], plan: Plan) -> bytes:
-    """Return an upstream head without the fields that differ by request, re-framed by edgewise alone."""
-    if plan.body == CHUNKED:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    elif plan.body or plan.request.get(b"content-length") is not None:
-        lines.append(b"Content-Length: %d\r\n" % plan.body)
-    if plan.upgrade is not None:
-        lines.append(b"Connection: Upgrade\r\nUpgrade: " + plan.upgrade + b"\r\n")
-    return b"".join((method, b" ", target, b" HTTP/1.1\r\nHost: ", authority, b"\r\n", *lines))
 
 
 def _edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> list[bytes]:
@@ -186,9 +185,14 @@ class Responses:
         return plan
 
 
+def closing_responses(plan: Plan, limits: Limits) -> Responses:
+    """Return the memo for answers to `plan` after which the client's connection must end."""
+    return response_memo(plan.route, plan.is_head, True, plan.request.minor, limits)
+
+
 def response_memo(route: Route, head_only: bool, close: bool, minor: int, limits: Limits) -> Responses:
     """Return the route's memo for a kind of request, made on first use."""
-    kind = (head_only, close, minor)
+    kind = head_only + 2 * close + 4 * minor
     memo: Responses | None = route.response_memos.get(kind)
     if memo is None:
         memo = route.response_memos[kind] = Responses(route, head_only, close, minor, limits)
@@ -260,9 +264,6 @@ def _accel(route: Route, fields: tuple[Field, ...]) -> bytes | None:
     if not route.accel_roots:
         return None
     return next((field.value for field in fields if field.name in (b"x-accel-redirect", b"x-sendfile")), None)
-
-
-__all__ = ["IDEMPOTENT", "SET_ANEW", "Plans", "ProtocolError", "Responses", "make_plan", "make_response_plan"]
 
 
 def empty_plan(route: Route, minor: int = 1) -> Plan:

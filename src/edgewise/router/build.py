@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
-from edgewise.proxy.plans import SET_ANEW
 from edgewise.router.filters import load_filters
 from edgewise.router.match import Matcher, NoMatch
 from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
@@ -99,7 +98,6 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream])
         route.split = _split({upstreams[key]: weight for key, weight in spec.split.items()})
     route.answer = _answer(spec)
     route.rewrite = _rewrite(spec)
-    route.drop = SET_ANEW
     route.forward_edits = _edits(spec.request_headers)
     route.response_edits = _edits(spec.response_headers)
     route.request_filters, route.response_filters = load_filters(spec.filters)
@@ -111,6 +109,8 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream])
     route.preserve_host = spec.preserve_host
     route.websocket = spec.websocket
     route.internal = spec.internal
+    plain = route.upstream is not None and route.upstream.breaker is None
+    route.direct = plain and not (route.request_filters or route.buffer_request)
     route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
     return route
 
