@@ -32,7 +32,7 @@ def parse_address(text: str, default_host: str) -> tuple[str, int] | str:
         raise BadValue(f"{show(text)} is a URL, not an address", EXPECTED, rest if ":" in rest else "")
     if not colon or not _PORT.fullmatch(port):
         close = f"{text}:80" if not colon and _is_host(text) else ""
-        raise BadValue(f"{show(text)} has no port", EXPECTED, close)
+        raise BadValue(f"{show(text)} has no valid port", EXPECTED, close)
     if int(port) > 65535:
         raise BadValue(f"port {port} is out of range", "a port from 1 to 65535")
     return _host(host, text) if host else default_host, int(port)

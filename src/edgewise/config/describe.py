@@ -109,7 +109,8 @@ def _validator(metadata: list[Any]) -> Any:
 
 def _bounds(metadata: list[Any]) -> str:
     words = ""
-    for item in [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]:
+    flat = [inner for item in metadata for inner in (item.metadata if isinstance(item, FieldInfo) else [item])]
+    for item in flat:
         if isinstance(item, annotated_types.Gt) and item.gt != 0:
             words += f", more than {item.gt}"
         elif isinstance(item, annotated_types.Gt):

@@ -11,6 +11,15 @@ from edgewise.config.problems import ConfigError, Mistake, Path, Problem, dotted
 
 _POSITION = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)\Z")
 
+_SYNTAX = {
+    "Illegal character '\\n'": "the line ends inside quotes",
+    "Cannot overwrite a value": "this key is set already",
+    "Cannot declare": "this table began already above",
+    "Cannot mutate immutable namespace": "a table in braces cannot be added to",
+    "Invalid value": "here should be a value: text in quotes, a number, true, false, a list or a table",
+}
+"""The parser's messages that do not speak to the author of a file, in other words."""
+
 
 class Document:
     """Nested tables and lists, and where each stands."""
@@ -67,4 +76,5 @@ def _syntax_problem(message: str, text: str, file: str) -> Problem:
     if position:
         message = message[: position.start()]
         line = int(position[1] or line)
-    return Problem(file, line, "", f"not valid TOML: {message[:1].lower()}{message[1:]}")
+    words = next((text for start, text in _SYNTAX.items() if message.startswith(start)), message)
+    return Problem(file, line, "", f"not valid TOML: {words[:1].lower()}{words[1:]}")

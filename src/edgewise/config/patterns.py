@@ -121,5 +121,5 @@ def unknown_fields(text: str, parameters: list[str]) -> Iterator[tuple[str, str,
     """Yield (message, expected, nearest) for each name in a template that is no parameter nor in TEMPLATE_NAMES."""
     known = [*parameters, *TEMPLATE_NAMES]
     for name in _FIELD.findall(text):
-        if name not in known:
+        if name not in known and _PARAMETER_NAME.fullmatch(name):
             yield f'"{name}" is no parameter of the path', "one of " + ", ".join(known), nearest(name, known)

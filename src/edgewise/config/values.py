@@ -182,5 +182,7 @@ def check_srv(text: str) -> str:
 def check_name(text: str) -> str:
     """Return the name of an upstream or route, fit for metrics and for UPSTREAM/SERVER. Raises BadValue."""
     if not _NAME.fullmatch(text):
-        raise BadValue(f"{show(text)} is not a name", "at most 64 letters, digits, dots, '-' and '_', no sign first")
+        raise BadValue(
+            f"{show(text)} is not a name", 'letters, digits, ".", "-" and "_", at most 64, a letter or digit first'
+        )
     return text

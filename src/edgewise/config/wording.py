@@ -55,7 +55,7 @@ def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mista
         return _not_a_choice(path, value, context["expected"])
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
-        return Mistake(path, f"{found} is out of range", words.format(context[bound]))
+        return Mistake(path, f"{found} is out of range", words.format(_plain(context[bound])))
     if kind == "too_short":
         return Mistake(path, f"found {found}", "at least one item")
     if kind == "string_too_short":
@@ -65,6 +65,11 @@ def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mista
     if kind == "list_type" and isinstance(value, dict):
         return Mistake(path, "found one table", f"a list of tables, each written [[{dotted(path)}]]")
     return Mistake(path, f"found {found}", _TYPES.get(kind, "another value"))
+
+
+def _plain(number: float) -> float:
+    """Return a whole number without its ".0"."""
+    return int(number) if number == int(number) else number
 
 
 def _not_a_choice(path: Path, value: object, expected: str) -> Mistake:
