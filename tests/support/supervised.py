@@ -23,7 +23,7 @@ from edgewise.server.child import ChildLink
 from edgewise.server.children import Crew
 from edgewise.server.control import ControlSetup
 from edgewise.server.instance import Instance
-from edgewise.server.listeners import Kind, Listener
+from edgewise.server.listeners import Listener
 from edgewise.server.supervisor import Supervisor
 from edgewise.server.worker import WorkerSetup, serve
 
@@ -31,26 +31,25 @@ from edgewise.server.worker import WorkerSetup, serve
 class LineEngine:
     """Answers lines."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, slot: int, table: Any) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, slot: int) -> None:
         self.loop = loop
         self.slot = slot
-        self.table = table
-        self.sockets: dict[Listener, socket.socket] = {}
-        self.connections: set[asyncio.Task[None]] = set()
-        self.exchanges = 0
-        self.accepted = 0
+        self.table: Any = None
+        self.sockets: set[socket.socket] = set()
+        self.exchanges: set[asyncio.Task[None]] = set()
 
     def load(self, table: Any) -> None:
         self.table = table
 
-    def listen(self, sock: socket.socket, kind: Kind, address: str) -> None:
-        self.sockets[Listener(kind, address)] = sock
+    def listen(self, sock: socket.socket, kind: Listener) -> None:
+        self.sockets.add(sock)
         self.loop.add_reader(sock, self._accept, sock)
 
-    def unlisten(self, kind: Kind, address: str) -> None:
-        sock = self.sockets.pop(Listener(kind, address))
+    def unlisten(self, sock: socket.socket) -> None:
         self._accept(sock)
         self.loop.remove_reader(sock)
+        self.sockets.discard(sock)
+        sock.close()
 
     def _accept(self, sock: socket.socket) -> None:
         while True:
@@ -60,8 +59,8 @@ class LineEngine:
                 return
             client.setblocking(False)
             task = self.loop.create_task(self._exchange(client))
-            self.connections.add(task)
-            task.add_done_callback(self.connections.discard)
+            self.exchanges.add(task)
+            task.add_done_callback(self.exchanges.discard)
 
     async def _exchange(self, client: socket.socket) -> None:
         line = await self.loop.sock_recv(client, 100)
@@ -73,17 +72,20 @@ class LineEngine:
         await self.loop.sock_sendall(client, f"{self.table.generation} {self.slot} {os.getpid()}\n".encode())
         client.close()
 
-    def drain(self, seconds: float) -> asyncio.Future[None]:
-        for listener in [*self.sockets]:
-            self.unlisten(*listener)
-        return asyncio.ensure_future(self._finish(seconds), loop=self.loop)
+    def drain(self, deadline_seconds: float) -> asyncio.Future[None]:
+        for sock in [*self.sockets]:
+            self.unlisten(sock)
+        return asyncio.ensure_future(self._finish(deadline_seconds), loop=self.loop)
 
     async def _finish(self, seconds: float) -> None:
-        if self.connections:
-            await asyncio.wait(self.connections, timeout=seconds)
+        if self.exchanges:
+            await asyncio.wait(self.exchanges, timeout=seconds)
 
-    def memo_counts(self) -> tuple[int, int]:
-        return (0, 0)
+    def tick(self, now: float) -> None:
+        pass
+
+    def figures(self) -> tuple[int, int, int, int, int, int]:
+        return (len(self.exchanges), 0, 0, 0, 0, 0)
 
 
 def build(config: Any, previous: Any, shared: Any, slot: int) -> Any:
@@ -96,7 +98,7 @@ def build(config: Any, previous: Any, shared: Any, slot: int) -> Any:
 def run_worker(channel: Channel[m.ToChild], setup: WorkerSetup) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    return serve(loop, channel, setup, lambda loop, table: LineEngine(loop, setup.slot, table), build)
+    return serve(loop, channel, setup, LineEngine(loop, setup.slot), build)
 
 
 def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
@@ -124,4 +126,4 @@ if __name__ == "__main__":
     supervisor = Supervisor(
         Instance(lambda: load(file), str(file)), Crew(run_worker, run_control), lambda line: print(line, flush=True)
     )
-    sys.exit(supervisor.run())
+    supervisor.run()

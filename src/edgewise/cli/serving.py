@@ -35,7 +35,7 @@ access_log_option = click.option(
 
 
 def serve(read: Callable[[], Config], label: str) -> None:
-    """Run a supervisor until it is told to stop; ends the process with its exit status."""
+    """Run a supervisor until it is told to stop. Raises ClickException for what keeps it from starting."""
     import logging
 
     from edgewise.config import ConfigError
@@ -45,18 +45,17 @@ def serve(read: Callable[[], Config], label: str) -> None:
     from edgewise.server.listeners import ListenError
     from edgewise.server.run_directory import RunDirectoryError
     from edgewise.server.secret import SecretError
-    from edgewise.server.supervisor import Supervisor
+    from edgewise.server.supervisor import StartError, Supervisor
     from edgewise.server.worker import run_worker
 
     logging.basicConfig(format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s", level=logging.INFO)
     supervisor = Supervisor(Instance(read, label), Crew(run_worker, run_control), click.echo)
     try:
-        status = supervisor.run()
+        supervisor.run()
     except ConfigError as error:
         raise BadConfiguration(error) from None
-    except (ListenError, RunDirectoryError, SecretError) as error:
+    except (ListenError, RunDirectoryError, SecretError, StartError) as error:
         raise click.ClickException(str(error)) from None
-    raise SystemExit(status)
 
 
 @click.command("run")

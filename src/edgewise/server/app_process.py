@@ -1,8 +1,8 @@
 """What runs in a managed app's process: uvicorn on one inherited socket, until told to stop.
 
 `python -m edgewise.server.app_process SOCKET LIFELINE INTERFACE MODULE:ATTR SECONDS`: descriptors of the listening
-socket and of a socket pair shared with the supervisor (one byte goes up when the app serves; its end of file means
-that the supervisor died), asgi | wsgi | auto, the app, and the seconds to finish requests in.
+socket and of a socket pair shared with the supervisor (READY goes up when the app serves, or FAILED and why it never
+will; its end of file means that the supervisor died), asgi | wsgi | auto, the app, and the seconds to finish requests in.
 
 uvicorn runs both kinds, WSGI through a2wsgi. Granian was the alternative for WSGI: it puts a supervisor of its own and
 a second process around each worker, where here one process a socket is what is watched, restarted and made sticky.
@@ -21,7 +21,7 @@ from typing import Any
 
 import uvicorn
 
-READY = b"R"
+from edgewise.server.app_protocol import FAILED, READY
 
 
 class AppError(Exception):
@@ -112,13 +112,14 @@ class SupervisedServer(uvicorn.Server):
 
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM; return the exit status."""
-    listening, lifeline, interface, target, seconds = arguments
+    listening, lifeline_number, interface, target, seconds = arguments
+    lifeline = socket.socket(fileno=int(lifeline_number))
     sys.path.insert(0, os.getcwd())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         app = as_asgi(load_app(target), interface)
     except AppError as error:
-        print(f"cannot start: {error}", file=sys.stderr)
+        lifeline.sendall(FAILED + str(error).encode()[:4000])
         return 1
     config = uvicorn.Config(
         app,
@@ -130,7 +131,7 @@ def main(arguments: list[str]) -> int:
         timeout_graceful_shutdown=max(1, round(float(seconds))),
         log_level="warning",
     )
-    server = SupervisedServer(config, socket.socket(fileno=int(lifeline)))
+    server = SupervisedServer(config, lifeline)
     server.run(sockets=[socket.socket(fileno=int(listening))])
     return 0 if server.started else 1
 

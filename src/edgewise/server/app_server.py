@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgewise.server.app_protocol import FAILED
 from edgewise.server.listeners import open_unix
 from edgewise.server.processes import describe, kill
 from edgewise.server.timers import Backoff
@@ -125,15 +126,17 @@ class AppServer:
         return process
 
     def _heard(self, process: AppProcess) -> None:
-        """Take the byte that says the process serves, or its end of file."""
+        """Take what the process says of its start, or its end of file."""
         try:
-            data = process.lifeline.recv(16)
+            data = process.lifeline.recv(4096)
         except BlockingIOError:
             return
         except ConnectionResetError:
             data = b""
         if not data:
             self._reactor.unwatch(process.lifeline.fileno())
+        elif data.startswith(FAILED):
+            process.last_line = data[len(FAILED) :].decode(errors="replace")
         elif not process.ready:
             process.ready = True
             self._tell(process, "")
@@ -179,10 +182,11 @@ class AppServer:
         return True
 
     def _died(self, process: AppProcess, status: int) -> None:
-        reason = f"{describe(status)}; its last line: {process.last_line}" if process.last_line else describe(status)
-        log.error("%s: process %d ended by itself: %s", self.label, process.pid, reason)
         expected = process.waiting is not None
-        self._tell(process, f"{process.spec.target}: {reason}")
+        if expected:
+            self._tell(process, f"{process.spec.target} does not start: {process.last_line or describe(status)}")
+        else:
+            log.error("%s: process %d ended by itself: %s", self.label, process.pid, describe(status))
         if process is not self._current or self._stopped:
             return
         self._current = None
@@ -205,6 +209,7 @@ class AppServer:
 
     def _release(self, process: AppProcess) -> None:
         self._printed_rest(process)
+        self._heard(process)
         self._reactor.unwatch(process.lifeline.fileno())
         self._reactor.unwatch(process.output)
         process.lifeline.close()

@@ -44,11 +44,11 @@ class Supervisor:
         self._crew = crew
         self._draining = False
         self._serving = False
-        self._exit_status = 0
+        self._failure = ""
         self._started = time.monotonic()
 
-    def run(self) -> int:
-        """Serve until told to stop; return the exit status.
+    def run(self) -> None:
+        """Serve until told to stop.
 
         Raises ConfigError, ListenError, StartError or SecretError for what keeps edgewise from starting.
         """
@@ -68,7 +68,8 @@ class Supervisor:
                 self.reactor.run_once()
         finally:
             self._close()
-        return self._exit_status
+        if self._failure:
+            raise StartError(self._failure)
 
     def _open(self) -> None:
         """Load the configuration and make what children inherit."""
@@ -104,9 +105,10 @@ class Supervisor:
     def child_ready(self, child: Child, error: str) -> None:
         """Note that a child serves, or why it cannot start: at the first start that ends edgewise."""
         if error:
-            log.error("%s cannot start: %s", child.name, error)
-            if not self._serving:
-                self.fail(f"{child.name}: {error}")
+            if self._serving:
+                log.error("%s cannot start: %s", child.name, error)
+            else:
+                self.fail(error)
         elif not self._serving and not self._draining and self.children.all_ready:
             self._serving = True
             for line in self._addresses():
@@ -115,9 +117,8 @@ class Supervisor:
         self.children.tell_state()
 
     def fail(self, reason: str) -> None:
-        """Give up the start: stop what runs, and exit with status 1."""
-        log.error("edgewise cannot start: %s", reason)
-        self._exit_status = 1
+        """Give up the start: stop what runs, then have `run` raise StartError with the first reason."""
+        self._failure = self._failure or reason
         self.drain()
 
     def _addresses(self) -> list[str]:
@@ -173,7 +174,8 @@ class Supervisor:
         self._draining = True
         seconds = self.generation.config.server.drain_timeout
         notify.notify("STOPPING=1")
-        log.info("stopping: requests under way have %g s", seconds)
+        if self._serving:
+            log.info("stopping: requests under way have %g s", seconds)
         self.reloads.cancel("edgewise is stopping")
         self.listeners.close()
         self.children.drain_workers(seconds)

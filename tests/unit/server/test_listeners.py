@@ -44,7 +44,7 @@ def test_a_port_that_is_in_use_is_refused_even_where_the_port_could_be_shared() 
 
 
 def test_an_address_of_another_machine_is_refused_with_its_reason() -> None:
-    with pytest.raises(ListenError, match="cannot listen on 192.0.2.1:80: Cannot assign requested address"):
+    with pytest.raises(ListenError, match=r"cannot listen on 192.0.2.1:80: Cannot assign requested address"):
         open_listener(Listener("plain", "192.0.2.1:80"), 1)
 
 

@@ -21,7 +21,7 @@ def test_the_directory_is_private_and_its_name_the_same_at_each_start(tmp_path: 
 
 def test_two_instances_with_the_same_configuration_do_not_run_at_once(tmp_path: Path) -> None:
     first = RunDirectory("/etc/edgewise.toml", tmp_path)
-    with pytest.raises(RunDirectoryError, match="already runs with /etc/edgewise.toml"):
+    with pytest.raises(RunDirectoryError, match=r"already runs with /etc/edgewise.toml"):
         RunDirectory("/etc/edgewise.toml", tmp_path)
     other = RunDirectory("/etc/other.toml", tmp_path)
     assert other.path != first.path

@@ -43,7 +43,7 @@ def test_a_configured_secret_is_kept(tmp_path: Path) -> None:
 
 def test_a_secret_that_cannot_be_kept_is_an_error_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SecretError, match="cannot keep the sticky secret in .*: Not a directory"):
+    with pytest.raises(SecretError, match=r"cannot keep the sticky secret in .*: Not a directory"):
         load_secret(tmp_path / "file" / "state")
 
 
