@@ -86,7 +86,7 @@ class Candidate:
 class _HostTable:
     """The candidates of one host pattern, found by literal path text."""
 
-    __slots__ = ("_by_lead", "_exact", "_longest")
+    __slots__ = ("_by_lead", "_exact", "_longest", "_root")
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self._exact: dict[bytes, list[Candidate]] = {}
@@ -94,22 +94,26 @@ class _HostTable:
         for candidate in candidates:
             table = self._exact if candidate.path.kind == EXACT else self._by_lead
             table.setdefault(candidate.path.lead, []).append(candidate)
+        self._root = self._by_lead.pop(b"", [])
         self._longest = max(map(len, self._by_lead), default=0)
 
     def find(self, path: bytes) -> list[Candidate]:
         """Return the candidates whose literal beginning is that of `path`, most specific first."""
+        found = self._find_by_lead(path) if self._longest else self._root
+        exact = self._exact.get(path)
+        return found if exact is None else exact + found
+
+    def _find_by_lead(self, path: bytes) -> list[Candidate]:
         found: list[Candidate] = []
         get = self._by_lead.get
         # Bounded by the longest configured pattern, however many slashes a request has.
         at = len(path) if len(path) <= self._longest else path.rfind(b"/", 0, self._longest + 1)
         while at > 0:
-            found += get(path[:at], ())
+            more = get(path[:at])
+            if more is not None:
+                found = _merged(found, more)
             at = path.rfind(b"/", 0, at)
-        found += get(b"", ())
-        if len(found) > 1:
-            found.sort(key=_rank)
-        exact = self._exact.get(path)
-        return found if exact is None else exact + found
+        return _merged(found, self._root)
 
 
 class Matcher:
@@ -191,6 +195,15 @@ class Matcher:
         if candidate.methods is not None and method not in candidate.methods:
             return f"method is {_shown(method)}, wanted {_shown(b' or '.join(sorted(candidate.methods)))}"
         return None
+
+
+def _merged(first: list[Candidate], second: list[Candidate]) -> list[Candidate]:
+    """Merge two ordered lists; the candidates of a longer beginning mostly go before all others."""
+    if not first or not second:
+        return first or second
+    if first[-1].rank < second[0].rank:
+        return first + second
+    return sorted(first + second, key=_rank)
 
 
 _rank = attrgetter("rank")

@@ -23,7 +23,7 @@ _parameter = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(\*?)\}").fullmatch
 class PathPattern:
     """One path pattern: exact `/a`, prefix `/a/*`, or with parameters `/users/{id}`; `{rest*}` only last."""
 
-    __slots__ = ("_match", "kind", "lead", "names", "order", "text")
+    __slots__ = ("_match", "_rest", "kind", "lead", "names", "order", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -47,6 +47,7 @@ class PathPattern:
             self.order = (PARAMETERS, len(names), -literal, -len(self.lead))
         elif self.kind == PREFIX:
             self.order = (PREFIX, -len(self.lead), -len(body), len(names), -literal)
+        self._rest = len(self.lead) + 1
         self._match = None if plain == len(body) else re.compile(_expression(body, tail), re.DOTALL).fullmatch
 
     def match(self, path: bytes) -> dict[str, bytes] | None:
@@ -54,7 +55,7 @@ class PathPattern:
         if self._match is not None:
             found = self._match(path)
             return None if found is None else dict(zip(self.names, found.groups(b""), strict=True))
-        return {self.names[0]: path[len(self.lead) + 1 :]} if self.names else {}
+        return {self.names[0]: path[self._rest :]} if self.names else {}
 
     def accepts(self, path: bytes) -> bool:
         """Return whether `path` matches, whatever it begins with."""
