@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,13 @@ import pytest
 from edgewise.balancer.health import HealthChecker, HealthMonitor, Target
 from edgewise.balancer.probe import HealthCheck, probe
 from edgewise.contracts.endpoint import Address
+from edgewise.tls.development import DevelopmentAuthority
+from support.edgewise_process import EdgewiseProcess, wait_until
+from support.origin import Origin, OriginConnection
+from support.raw_http import get
+
+StartEdgewise = Callable[..., EdgewiseProcess]
+StartOrigin = Callable[..., Origin]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nup\n"
 
@@ -153,6 +162,30 @@ def test_an_origin_on_a_unix_socket_is_checked(tmp_path: Path) -> None:
     _run(scenario())
 
 
+def test_an_origin_with_tls_is_checked_with_verification(tmp_path: Path) -> None:
+    authority = DevelopmentAuthority()
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(*authority.issue(["shop.internal"]).write(tmp_path, "origin"))
+    trusting = ssl.create_default_context(cafile=authority.write(tmp_path))
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(_Origin(OK), "127.0.0.1", 0, ssl=served)
+        address = server.sockets[0].getsockname()
+        verdicts: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
+        monitor = HealthMonitor(lambda *verdict: verdicts.put_nowait(verdict))
+        settings = HealthCheck(path="/", unhealthy=1)
+        monitor.update({"shop/right-name": Target(address, settings, trusting, "shop.internal")})
+        assert await verdicts.get() == ("shop/right-name", True, "status 200")
+        monitor.update({"shop/wrong-name": Target(address, settings, trusting, "other.internal")})
+        key, healthy, result = await verdicts.get()
+        assert (key, healthy) == ("shop/wrong-name", False)
+        assert "certificate" in result.lower()
+        monitor.close()
+        server.close()
+
+    _run(scenario())
+
+
 def test_an_origin_that_dies_and_returns_is_told_as_sick_and_well() -> None:
     async def scenario() -> None:
         verdicts: asyncio.Queue[tuple[str, bool, str]] = asyncio.Queue()
@@ -168,3 +201,47 @@ def test_an_origin_that_dies_and_returns_is_told_as_sick_and_well() -> None:
             monitor.close()
 
     _run(scenario())
+
+
+def _reports(state: bytes) -> bytes:
+    return b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % state
+
+
+def _named(name: bytes, well: list[bool]) -> Callable[[OriginConnection], None]:
+    """Return an origin's script: its name for every request, but its health for /healthz."""
+
+    def serve(connection: OriginConnection) -> None:
+        while True:
+            head = connection.read_head()
+            if head.startswith(b"GET /healthz "):
+                connection.send(_reports(b"200 OK" if well[0] else b"503 Service Unavailable"))
+            else:
+                connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(name), name))
+
+    return serve
+
+
+def test_edgewise_sends_nothing_to_a_sick_server_until_it_is_well_again(
+    edgewise_server: StartEdgewise, origin: StartOrigin
+) -> None:
+    well = [True]
+    first, second = origin(_named(b"first", [True])), origin(_named(b"second", well))
+    server = edgewise_server(f"""
+        [upstreams.app]
+        servers = ["{first.address}", "{second.address}"]
+        health = {{ path = "/healthz", interval = "50ms", healthy = 1, unhealthy = 1 }}
+        [[routes]]
+        upstream = "app"
+        """)
+
+    def answering() -> set[bytes]:
+        with server.client() as client:
+            return {client.ask(get("/")).body for _ in range(6)}
+
+    wait_until(lambda: answering() == {b"first", b"second"}, "both servers get requests")
+    well[0] = False
+    wait_until(lambda: answering() == {b"first"}, "the sick server gets none")
+    status = json.dumps(json.loads(server.admin("/api/v1/upstreams")))
+    assert "status 503" in status
+    well[0] = True
+    wait_until(lambda: answering() == {b"first", b"second"}, "the server is back")

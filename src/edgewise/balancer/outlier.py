@@ -135,6 +135,7 @@ class OutlierDetector:
         endpoint.ejected_until = now + min(settings.base_time * endpoint.ejections, settings.max_time)
         self.total += 1
         self.reasons[endpoint.key] = reason
+        self._serving.discard(endpoint)
         self._upstream.changed()
         if self._on_eject is not None:
             self._on_eject(endpoint, reason)
