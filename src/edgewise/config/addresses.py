@@ -29,7 +29,7 @@ def parse_address(text: str, default_host: str) -> tuple[str, int] | str:
     host, colon, port = text.rpartition(":")
     if "://" in text:
         rest = text.split("://", 1)[1].rstrip("/")
-        raise BadValue(f"{show(text)} is a URL, not an address", EXPECTED, rest if ":" in rest else "")
+        raise BadValue(f"{show(text)} is a URL, not an address", EXPECTED, _if_valid(rest))
     if not colon or not _PORT.fullmatch(port):
         close = f"{text}:80" if not colon and _is_host(text) else ""
         raise BadValue(f"{show(text)} has no valid port", EXPECTED, close)
@@ -70,10 +70,19 @@ def _host(host: str, text: str) -> str:
         return host[1:-1]
     if ":" in host:
         close = f"[{host}]{text[len(host) :]}"
-        raise BadValue(f"{show(text)} needs brackets around an IPv6 address", EXPECTED, close)
+        raise BadValue(f"{show(text)} needs brackets around an IPv6 address", EXPECTED, _if_valid(close))
     if not _is_host(host):
         raise BadValue(f"{show(host)} is not a host name or IP address", EXPECTED)
     return host
+
+
+def _if_valid(text: str) -> str:
+    """Return an address as a suggestion where it is valid, else ""."""
+    try:
+        parse_address(text, SERVER_HOST)
+    except BadValue:
+        return ""
+    return text
 
 
 def _is_host(host: str) -> bool:

@@ -45,8 +45,7 @@ def check_path(text: str) -> str:
 def path_parameters(text: str) -> list[str]:
     """Return the names of the parameters of a path pattern in order; `REST` for a "*" at its end. Raises BadValue."""
     if not text.startswith("/"):
-        close = "/" + text if text else "/*"
-        raise BadValue(f"{show(text)} does not begin with a slash", _PATH, close)
+        raise BadValue(f"{show(text)} does not begin with a slash", _PATH, _with_slash(text))
     segments = text[1:].split("/")
     names = []
     for index, segment in enumerate(segments):
@@ -56,6 +55,14 @@ def path_parameters(text: str) -> list[str]:
         if name:
             names.append(name)
     return names
+
+
+def _with_slash(text: str) -> str:
+    """Return a path pattern that lacks only its slash with it, else ""."""
+    try:
+        return check_path("/" + (text or "*"))
+    except BadValue:
+        return ""
 
 
 def _segment(segment: str, last: bool, text: str) -> str:

@@ -49,7 +49,7 @@ class Problem:
         if self.expected:
             text += f"; expected {self.expected}"
         if self.nearest:
-            text += f'; did you mean "{self.nearest}"?'
+            text += f"; did you mean {json.dumps(self.nearest, ensure_ascii=False)}?"
         return text
 
 

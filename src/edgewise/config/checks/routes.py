@@ -10,7 +10,7 @@ from typing import Any
 
 from edgewise.config.checks.tables import exactly_one, tables, texts, value_at
 from edgewise.config.patterns import path_parameters, unknown_fields
-from edgewise.config.problems import BadValue, Mistake, Path, dotted
+from edgewise.config.problems import BadValue, Mistake, Path, dotted, show
 
 _PARAMETER = re.compile(r"\{[^{}*]*\}")
 _REST_PARAMETER = re.compile(r"\{[^{}]*\*\}")
@@ -61,7 +61,7 @@ def _equal_names(data: dict[str, Any]) -> Iterator[Mistake]:
     for path, route in tables(data, "routes"):
         name = route.get("name")
         if isinstance(name, str) and first.setdefault(name, path) is not path:
-            message = f'the name "{name}" is that of {dotted(first[name])} too'
+            message = f"the name {show(name)} is that of {dotted(first[name])} too"
             yield Mistake((*path, "name"), message, other=first[name])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgewise.config.checks.tables import exactly_one, tables, value_at
-from edgewise.config.problems import Mistake, Path, nearest
+from edgewise.config.problems import Mistake, Path, nearest, show
 
 _HTTP_ONLY = ("path", "body", "status", "host")
 
@@ -36,7 +36,7 @@ def _names(data: dict[str, Any]) -> Iterator[Mistake]:
         if isinstance(name, str) and name not in known:
             close = nearest(name, known)
             choices = "one of " + ", ".join(known) if known else "a table [upstreams.NAME]"
-            yield Mistake(path, f'there is no upstream "{name}"', "" if close else choices, close)
+            yield Mistake(path, f"there is no upstream {show(name)}", "" if close else choices, close)
 
 
 def _references(data: dict[str, Any]) -> Iterator[tuple[Path, Any]]:
