@@ -23,6 +23,7 @@ class LeastConnections:
         self._weight_of: dict[Endpoint, int] = {}
         self._turn = take_turns((), ())
         self._start = 0
+        self._twice: tuple[Endpoint, ...] = ()
 
     def update(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Take endpoints and their present weights; unchanged input keeps everybody's turn."""
@@ -33,6 +34,7 @@ class LeastConnections:
         self._weight_of = dict(zip(endpoints, weights, strict=True))
         self._turn = take_turns(endpoints, weights, self._options.rand())
         self._start = 0
+        self._twice = endpoints + endpoints
 
     def pick(self, exchange: Exchange) -> Endpoint | None:
         """Return the least loaded endpoint."""
@@ -48,9 +50,9 @@ class LeastConnections:
 
     def _window(self) -> tuple[Endpoint, ...]:
         """Return up to WINDOW endpoints, beginning one further than last time so that no position is favoured."""
-        endpoints = self._endpoints
-        start = self._start = (self._start + 1) % len(endpoints)
-        return (endpoints[start:] + endpoints[:start])[:WINDOW]
+        count = len(self._endpoints)
+        start = self._start = (self._start + 1) % count
+        return self._twice[start : start + min(count, WINDOW)]
 
     def _least(self, candidates: Sequence[Endpoint], best: Endpoint) -> Endpoint:
         weight_of = self._weight_of

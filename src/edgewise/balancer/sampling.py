@@ -30,17 +30,24 @@ class WeightedSample:
 
     def two(self) -> tuple[Endpoint, Endpoint]:
         """Draw two different endpoints by weight (the same one twice only where there is no other)."""
-        first = self.one()
         count = len(self._endpoints)
         if count == 1:
-            return first, first
+            return self._endpoints[0], self._endpoints[0]
+        if self._equal:
+            place = int(self._rand() * count)
+            return self._endpoints[place], self._another(place)
+        first = self.one()
         for _ in range(4):
             second = self.one()
             if second is not first:
                 return first, second
         # One endpoint has nearly all the weight: take any other, so that the draw ends.
-        place = self._endpoints.index(first)
-        return first, self._endpoints[(place + 1 + int(self._rand() * (count - 1))) % count]
+        return first, self._another(self._endpoints.index(first))
+
+    def _another(self, place: int) -> Endpoint:
+        """Draw one endpoint, whatever its weight, that is not at `place`."""
+        other = int(self._rand() * (len(self._endpoints) - 1))
+        return self._endpoints[other + (other >= place)]
 
 
 class TwoChoices:
