@@ -38,7 +38,8 @@ def parse() -> argparse.Namespace:
     names = ", ".join(scenario.name for scenario in SCENARIOS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", metavar="SCENARIO,…", help=f"some of: {names}")
-    parser.add_argument("--peers", metavar="PEER,…", help=f"some of: {', '.join(PEERS)} (default: those found)")
+    known = ", ".join(name for name, peer in PEERS.items() if not peer.variant)
+    parser.add_argument("--peers", metavar="PEER,…", help=f"some of: {known} (default: those found)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of load for one sample (default: 5)")
     parser.add_argument("--minutes", type=float, default=12, help="no sample begins after this time (default: 12)")
@@ -53,9 +54,10 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     chosen = pick(arguments.only, scenarios, list(scenarios), "scenario")
     found = [name for name, peer in PEERS.items() if peer.find() is not None]
     peers = pick(arguments.peers, PEERS, found, "peer")
+    wanted = {name for scenario in chosen for name in scenarios[scenario].peers if "edgewise" in peers}
     return Plan(
         scenarios=[scenarios[name] for name in chosen],
-        peers=[PEERS[name] for name in peers],
+        peers=[peer for name, peer in PEERS.items() if (name in wanted if peer.variant else name in peers)],
         rounds=1 if arguments.quick else arguments.rounds,
         seconds=2 if arguments.quick else arguments.seconds,
         minutes=arguments.minutes,
@@ -85,7 +87,7 @@ def taken(plan: Plan, results: Results) -> str:
     """One sentence on when and on what the results were taken."""
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     return (
-        f"Taken on {day}: {results.rounds} rounds of {plan.seconds:g} s, {processor()}, "
+        f"Taken on {day}: {results.rounds} × {plan.seconds:g} s, {processor()}, "
         f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
     )
 

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import http.client
+import json
 import os
 import signal
 import statistics
@@ -57,7 +58,9 @@ def kill_a_server(arena: Arena, times: int) -> int:
         for number in range(times):
             kill_and_restart(arena, edgewise, servers, ports[number % len(ports)])
             time.sleep(1)
-        return finish(wrks)
+        failures = finish(wrks)
+    show_failures(edgewise)
+    return failures
 
 
 def kill_and_restart(arena: Arena, edgewise: Edgewise, servers: dict[int, Tree], port: int) -> None:
@@ -106,6 +109,7 @@ async def reload_under_load(arena: Arena, reloads: int, sockets: int) -> int:
     )
     for reason in tally.reasons:
         print(f"  ! {reason}")
+    show_failures(edgewise)
     return failures + sockets - alive
 
 
@@ -159,8 +163,23 @@ def finish(wrks: list[OpenWrk]) -> int:
     """Prints what each generator did; the number of failed requests."""
     reports: list[Load] = [wrk.stop() for wrk in wrks]
     for report in reports:
-        print(f"  wrk: {report.count} answers, {report.errors} failed, p99 {report.p99_ms:.1f} ms")
+        print(
+            f"  wrk: {report.count} answers, {report.errors} failed ({report.statuses} by status), "
+            f"p99 {report.p99_ms:.1f} ms"
+        )
     return sum(report.errors for report in reports)
+
+
+def show_failures(edgewise: Edgewise, most: int = 5) -> None:
+    """Prints records of the access log whose status is an error of the server's kind."""
+    time.sleep(1.5)
+    found = 0
+    with edgewise.log.open() as log:
+        for line in log:
+            if json.loads(line).get("status", 0) >= 500:
+                found += 1
+                if found <= most:
+                    print(f"  log: {line.rstrip()}")
 
 
 def origin(arena: Arena, port: int) -> Tree:

@@ -23,6 +23,8 @@ class Load:
     errors: int
     seconds: float
     p99_ms: float
+    statuses: int = 0
+    """Of the failures, those that were answers with a status other than 2xx or 3xx; the rest are broken connections."""
 
 
 def wrk(
@@ -57,6 +59,7 @@ def parse_wrk(output: str) -> Load:
         errors=report["status_errors"] + report["socket_errors"],
         seconds=report["microseconds"] / 1e6,
         p99_ms=report["p99"] / 1000,
+        statuses=report["status_errors"],
     )
 
 

@@ -13,6 +13,7 @@ from bench.arena import Arena
 from bench.checks import check
 from bench.load import wrk
 from bench.peers import Peer, Running
+from bench.processes import tail
 from bench.scenarios import Sample, Scenario
 
 Say = Callable[[str], None]
@@ -126,7 +127,7 @@ def _measure(
             finally:
                 arena.stop(running)
         else:
-            running = entrants[peer.name]
+            running = entrants[peer.name] = _still_running(entrants[peer.name], arena, results, say)
             sample = scenario.measure(running, arena, seconds)
             os.truncate(running.log, 0)
     except Exception as error:
@@ -138,6 +139,15 @@ def _measure(
         f"  {scenario.name:<11} {peer.name:<21} {sample.value:9.2f} {scenario.unit}, "
         f"p99 {sample.p99_ms:.1f} ms, {sample.rate:.0f}/s, busy {sample.busy:.0%}{noted}"
     )
+
+
+def _still_running(running: Running, arena: Arena, results: Results, say: Say) -> Running:
+    """The proxy, started again when it has ended on its own."""
+    if running.tree.alive():
+        return running
+    _failed(results, say, f"{running.name} had ended by itself and was started again\n{tail(running.tree.output)}")
+    arena.stop(running)
+    return arena.proxy(running.peer)
 
 
 def _failed(results: Results, say: Say, message: str) -> None:
