@@ -1,0 +1,134 @@
+"""Says what would become of a request: the route and why not the nearer ones, what is sent, to whom, within which limits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from edgewise.contracts.plan import Plan
+from edgewise.contracts.table import Table
+from edgewise.http.head import CHUNKED
+from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.http1 import parse_request_head
+from edgewise.proxy.plans import make_plan
+from edgewise.router.build import build, route_names
+from edgewise.router.match import Matcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgewise.config.schema import Config
+    from edgewise.config.schema import Route as RouteSpec
+    from edgewise.config.schema import Upstream as UpstreamSpec
+
+_CANDIDATES = 12
+"""Candidates shown at most."""
+
+
+def explain(config: Config, method: str, url: str, headers: Sequence[tuple[str, str]] = ()) -> str:
+    """Return a text that explains the request `method` `url` with `headers`; nothing is sent.
+
+    Raises ValueError where no such request can be written.
+    """
+    parts = urlsplit(url)
+    head = _head(method, parts.netloc or "any.invalid", url, headers)
+    table = build(config)
+    lines = [f"{method} {url}"]
+    try:
+        request = parse_request_head(head, table.limits.head_fields)
+        plan = make_plan(table, head, (parts.scheme or "http").encode(), trusted=False)
+    except ProtocolError as error:
+        return "\n".join([*lines, "", f"refused   {error.status}: {error.detail} (no route is looked at)"])
+    verdicts = Matcher(config.routes).why(request.host, request.path, request.method, request.query, request)
+    names = route_names(config)
+    lines += ["", "routes    most specific first"]
+    for verdict in verdicts[:_CANDIDATES]:
+        mark = "->" if verdict.matched else "  "
+        lines.append(f"  {mark} {names[verdict.route]}  [{verdict.host} {verdict.path}]  {verdict.reason}")
+    if len(verdicts) > _CANDIDATES:
+        lines.append(f"     ... and {len(verdicts) - _CANDIDATES} more")
+    spec = next((config.routes[verdict.route] for verdict in verdicts if verdict.matched), None)
+    return "\n".join([*lines, "", *_outcome(config, table, plan, spec)])
+
+
+def _head(method: str, authority: str, url: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    lines = [f"{method} {target} HTTP/1.1"]
+    if not any(name.lower() == "host" for name, _ in headers):
+        lines.append(f"Host: {authority}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    for line in lines:
+        if "\r" in line or "\n" in line:
+            raise ValueError("a line break in the request")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -> list[str]:
+    if spec is None:
+        assert plan.answer is not None
+        allowed = [value.decode() for name, value in plan.answer.fields if name == b"Allow"]
+        return [f"answer    {plan.answer.status}" + (f", Allow: {allowed[0]}" if allowed else ": no route matches")]
+    lines = [f"route     {plan.route.name}"]
+    lines.append(f"filters   {', '.join(spec.filters) or 'none'}")
+    if plan.answer is not None:
+        lines.append(f"answer    {plan.answer.status}, made at the edge")
+        lines += [f"          {name.decode()}: {value.decode('latin-1')}" for name, value in plan.answer.fields]
+        return lines
+    for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
+        share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
+        lines += _upstream(name, share, config.upstreams[name])
+    lines += _sent(plan)
+    lines += _limits(config, spec, plan)
+    return lines
+
+
+def _upstream(name: str, share: str, spec: UpstreamSpec) -> list[str]:
+    by = f" by {spec.hash_key}" if spec.balance == "consistent_hash" else ""
+    sticky = f", sticky cookie {spec.sticky.cookie}" if spec.sticky is not None else ""
+    lines = [f"upstream  {name}{share}: {spec.balance}{by}{sticky}"]
+    for server in spec.servers:
+        notes = [f"weight {server.weight}"] if server.weight != 1 else []
+        notes += ["backup, used when no other is available"] if server.backup else []
+        limit = server.max_connections or spec.max_connections
+        notes += [f"at most {limit} connections a worker"] if limit else []
+        lines.append(f"          {server.address}" + (f" ({', '.join(notes)})" if notes else ""))
+    if spec.srv is not None:
+        lines.append(f"          servers of SRV {spec.srv}")
+    if spec.app is not None:
+        lines.append(f"          {spec.processes} processes of {spec.app}")
+    if spec.health is not None:
+        what = f"GET {spec.health.path}" if spec.health.type == "http" else "TCP connect"
+        lines.append(f"          health: {what} every {spec.health.interval:g} s")
+    retry = spec.retry
+    on = ", ".join(str(one) for one in retry.on)
+    lines.append(
+        f"          attempts: {retry.attempts}, again on: {on or 'nothing'}; retry budget {retry.budget_ratio:.0%}"
+    )
+    return lines
+
+
+def _sent(plan: Plan) -> list[str]:
+    added = b"X-Request-ID: <new>\r\ntraceparent: 00-<trace id>-<span id>-00\r\n"
+    if plan.trace is not None:
+        trace_id, flags = plan.trace
+        added = added.replace(b"<trace id>", trace_id.encode()).replace(b"-00\r\n", f"-{flags}\r\n".encode())
+    sent = plan.head + added + b"X-Forwarded-For: <client address>\r\nX-Forwarded-Proto: <http or https>"
+    first, *rest = sent.decode("latin-1").split("\r\n")
+    return [f"sends     {first}", *(f"          {line}" for line in rest if line)]
+
+
+def _limits(config: Config, spec: RouteSpec, plan: Plan) -> list[str]:
+    limit = f"at most {spec.body_limit} bytes" if spec.body_limit else "no limit"
+    content = {0: "none", CHUNKED: "chunked"}.get(plan.body, f"{plan.body} bytes")
+    names = [spec.upstream] if spec.upstream is not None else list(spec.split)
+    timeouts = config.upstreams[names[0]].timeouts
+    response = spec.timeouts.response or timeouts.response
+    lines = [f"content   {content}; {limit}{', read before a server is chosen' if spec.buffer_request else ''}"]
+    lines.append(
+        f"timeouts  connect {timeouts.connect:g} s, queue {timeouts.queue:g} s, response {response:g} s, "
+        f"content {spec.timeouts.body:g} s"
+    )
+    if plan.upgrade is not None:
+        lines.append(f"upgrade   {plan.upgrade.decode()}: a tunnel after the server's 101")
+    return lines
