@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """Bytes that need no escape in either format."""
 
 
+_SHOWN = frozenset((b"user-agent", b"referer"))
+
+
 class _Memo(dict[Any, str]):
     """A bounded memo of one function."""
 
@@ -80,11 +84,12 @@ def json_renderer() -> Render:
     def plan_members(plan: Plan) -> bytes:
         head = plan.request
         agent, referer = _agent_and_referer(head)
+        path, query, referer_string = json_strings(head.path, head.query or b"", referer)
         plan.log = (
-            f'"method":{strings[head.method]},"path":{json_string(head.path)},"query":{json_string(head.query or b"")},'
+            f'"method":{strings[head.method]},"path":{path},"query":{query},'
             f'"host":{strings[head.host]},"protocol":"HTTP/1.{head.minor}","route":{strings[plan.route.name]},'
-            f'"user_agent":{strings[agent]},"referer":{json_string(referer)}'
-        ).encode("ascii")
+            f'"user_agent":{strings[agent]},"referer":{referer_string}'
+        ).encode()
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
@@ -92,15 +97,15 @@ def json_renderer() -> Render:
         for plan, client, started, connected, dispatched, first, ended, sent, request_id, context, outcome in entries:
             trace = plan.trace
             began = connected or dispatched
-            queue = durations[int((began - started) * 1e6)] if began else "0.000"
-            connect = durations[int(((dispatched or ended) - connected) * 1e6)] if connected else "0.000"
-            wait = durations[int((first - dispatched) * 1e6)] if first else "0.000"
+            queue = durations[floor((began - started) * 1e6)] if began else "0.000"
+            connect = durations[floor(((dispatched or ended) - connected) * 1e6)] if connected else "0.000"
+            wait = durations[floor((first - dispatched) * 1e6)] if first else "0.000"
             lines.append(
-                f'{{"ts":"{stamps[int((started + offset) * 1e3)]}",{(plan.log or plan_members(plan)).decode()},'
+                f'{{"ts":"{stamps[floor((started + offset) * 1e3)]}",{(plan.log or plan_members(plan)).decode()},'
                 f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]},"request_id":"{request_id}",'
                 f'"trace_id":"{request_id if trace is None else trace[0]}",'
                 f'"t":{{"queue":{queue},"connect":{connect},"first":{wait},'
-                f'"total":{durations[int((ended - started) * 1e6)]}}}{_json_context(context) if context else ""}}}\n'
+                f'"total":{durations[floor((ended - started) * 1e6)]}}}{_json_context(context) if context else ""}}}\n'
             )
         return lines
 
@@ -127,11 +132,19 @@ def combined_renderer() -> Render:
         for plan, client, started, _, _, _, _, sent, _, _, outcome in entries:
             request_line, _, agents = (plan.log or plan_parts(plan)).decode().partition("\n")
             lines.append(
-                f"{clients[client]} - - [{clock[int(started + offset)]}] {request_line} {outcome[0]} {sent} {agents}\n"
+                f"{clients[client]} - - [{clock[floor(started + offset)]}] "
+                f"{request_line} {outcome[0]} {sent} {agents}\n"
             )
         return lines
 
     return render
+
+
+def json_strings(*values: bytes) -> list[str]:
+    """Return each value as `json_string` does; one look at all of them where none needs an escape."""
+    if b"".join(values).translate(None, _PLAIN):
+        return [json_string(value) for value in values]
+    return [f'"{value.decode()}"' for value in values]
 
 
 def json_string(value: str | bytes) -> str:
@@ -139,7 +152,7 @@ def json_string(value: str | bytes) -> str:
     if isinstance(value, str):
         return _escape_delete(json.dumps(value))
     if not value.translate(None, _PLAIN):
-        return f'"{value.decode("ascii")}"'
+        return f'"{value.decode()}"'
     try:
         decoded = value.decode()
     except UnicodeDecodeError:
@@ -150,17 +163,17 @@ def json_string(value: str | bytes) -> str:
 def text(value: bytes) -> str:
     """Return `value` with quotes, backslashes and whatever is not printable ASCII as \\xHH, as nginx writes it."""
     if not value.translate(None, _PLAIN):
-        return value.decode("ascii")
+        return value.decode()
     return "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02X}" for byte in value)
 
 
 def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
     """Return the values of User-Agent and Referer, b"" for what is absent (one pass; heads are often unique)."""
     agent = referer = b""
-    for name, value, _ in head.fields:
+    for name, value, _ in [field for field in head.fields if field.name in _SHOWN]:
         if name == b"user-agent":
             agent = agent or value
-        elif name == b"referer":
+        else:
             referer = referer or value
     return agent, referer
 

@@ -119,6 +119,19 @@ def test_no_answer_is_kept_or_sniffed(ask: Ask) -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
+def test_a_defect_is_a_problem_that_tells_nothing_of_the_inside(
+    ask: Ask, control: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise RuntimeError("inside")
+
+    monkeypatch.setattr(control, "metrics_text", fail)
+    answer = ask("GET", "/metrics")
+    assert answer.status == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert b"inside" not in answer.body
+
+
 QUIET = EndpointState(0, 0, 0, 0, 0, 0, 0)
 
 

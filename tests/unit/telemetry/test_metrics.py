@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -186,3 +187,12 @@ def test_flags_show_as_gauges(memory: MetricsMemory) -> None:
     text = render(memory, {}, {"shop/unix:/run/a.sock": 1}, flags)
     assert 'edgewise_upstream_drained{upstream="shop",server="unix:/run/a.sock"} 1' in text
     assert 'edgewise_upstream_unhealthy{upstream="shop",server="unix:/run/a.sock"} 0' in text
+
+
+def test_the_documentation_names_every_metric_and_no_other(memory: MetricsMemory) -> None:
+    text = render(memory, {}, {}, EndpointFlags(4))
+    served = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    table = page.partition("\n## Metrics\n")[2].partition("\n## ")[0]
+    documented = {name for row in re.findall(r"(?m)^\| (`.*?) \|", table) for name in re.findall(r"`(\w+)`", row)}
+    assert documented == served
