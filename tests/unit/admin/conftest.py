@@ -29,6 +29,7 @@ class FakeControl:
     ready: bool = True
     generation: int = 3
     problems: tuple[ReloadProblem, ...] = ()
+    defect: str = ""
     drained: dict[str, bool] = field(default_factory=dict)
     servers: tuple[ServerStatus, ...] = (
         ServerStatus("127.0.0.1:9001", "healthy", active=2, requests=40, last_check="2026-11-24T05:00:00Z"),
@@ -53,6 +54,8 @@ class FakeControl:
         return ReloadResult(self.generation, self.problems)
 
     def metrics_text(self) -> str:
+        if self.defect:
+            raise RuntimeError(self.defect)
         return "# TYPE up gauge\nup 1\n"
 
     def effective_config(self) -> dict[str, Any]:
