@@ -42,7 +42,7 @@ class Template:
 
     def __init__(self, text: str, scheme: str, authority: str, target: str) -> None:
         self.text = text
-        target, hash_mark, fragment = target.partition("#")
+        target, _, fragment = target.partition("#")
         path, question_mark, query = target.partition("?")
         if "{query}" in path or "{" in fragment:
             raise TemplateError(f'"{text}": {{query}} belongs after "?", and no field after "#"')
@@ -50,13 +50,13 @@ class Template:
         self._authority = _parts(authority)
         self._path = _parts(path)
         self._query = _parts(query) if question_mark else None
-        self._fragment = _escaped(_outside_query, (hash_mark + fragment)[1:].encode())
+        self._fragment = _escaped(_outside_query, fragment.encode())
 
     def render(self, head: RequestHead, parameters: Mapping[str, bytes], scheme: bytes = b"http") -> bytes:
         """Return the target or Location for a request.
 
-        `parameters` are those of the route's path, percent-encoded as matched; they hide `path`, `host` and the like of
-        the same name. Raises ProtocolError(400) where the result would have dot segments or lack a host.
+        `parameters` are those of the route's path, percent-encoded as matched; one called `path`, `host` or `scheme`
+        hides the request's own in path and query. Raises ProtocolError(400) where the result would have dot segments or lack a host.
         """
         values: Mapping[str, bytes] = {"path": head.path, "host": head.host, "scheme": scheme, **parameters}
         path = b"/" + _fill(self._path, values, _outside_path).lstrip(b"/")
