@@ -56,7 +56,8 @@ class Template:
         """Return the target or Location for a request.
 
         `parameters` are those of the route's path, percent-encoded as matched; one called `path`, `host` or `scheme`
-        hides the request's own in path and query. Raises ProtocolError(400) where the result would have dot segments or lack a host.
+        hides the request's own in path and query. Raises ProtocolError(400) where the result would have dot segments or
+        lack a host.
         """
         values: Mapping[str, bytes] = {"path": head.path, "host": head.host, "scheme": scheme, **parameters}
         path = b"/" + _fill(self._path, values, _outside_path).lstrip(b"/")
