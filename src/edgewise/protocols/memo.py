@@ -45,6 +45,11 @@ class Memo(dict[bytes, Value]):
         self[key] = value
         return value
 
+    def forget(self) -> None:
+        """Drop both generations."""
+        self.clear()
+        self._old = {}
+
     def remembered(self) -> set[bytes]:
         """Return the keys of both generations."""
         return self.keys() | self._old.keys()
