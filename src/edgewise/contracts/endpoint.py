@@ -21,7 +21,7 @@ class Endpoint:
 
     __slots__ = (
         "active", "address", "backup", "connections", "drained", "ejected", "ejected_until", "ejections",
-        "errors", "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "requests",
+        "errors", "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests",
         "slot", "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
 
@@ -31,6 +31,8 @@ class Endpoint:
         self.key = key
         """`upstream/server`, unique in the configuration; what `edgewise drain` names."""
         self.name = key.partition("/")[2]
+        self.origin = key
+        """Key of the configured server this came from: another endpoint's where a name has several addresses."""
         self.address = address
         self.weight = weight
         self.backup = backup
@@ -92,7 +94,7 @@ class Upstream:
 
     __slots__ = (
         "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle", "max_waiting",
-        "name", "on_change", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout", "response_timeout", "retries",
+        "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout", "response_timeout", "retries",
         "retry", "server_name", "spec", "tls",
     )  # fmt: skip
 
@@ -128,7 +130,8 @@ class Upstream:
         """Exchanges under way, for the retry budget."""
         self.retries = 0
         """Retries under way."""
-        self.on_change: list[Callable[[Upstream], None]] = []
+        self.names: dict[str, Endpoint] = {}
+        """Patterns of the endpoints that names will give, by the key of the configured server."""
         self.spec: Any = None
         """The configuration this was made from; equal specs keep the object at a reload."""
         self.changed()
@@ -139,5 +142,3 @@ class Upstream:
         if not ready:
             ready = [endpoint for endpoint in self.endpoints if endpoint.available]
         self.policy.update(tuple(ready))
-        for callback in self.on_change:
-            callback(self)

@@ -22,18 +22,28 @@ def ended(exchange: Exchange, ok: bool | None) -> None:
         return
     exchange.attempting = False
     endpoint, group = exchange.endpoint, exchange.group
-    assert endpoint is not None and group is not None
+    assert endpoint is not None
+    assert group is not None
     endpoint.active -= 1
     group.active -= 1
     if exchange.retrying:
         exchange.retrying = False
         group.retries -= 1
-    if ok is None:
-        return
+    if ok is not None:
+        judge(exchange, ok)
+
+
+def judge(exchange: Exchange, ok: bool) -> None:
+    """Tell what watches the server how the attempt went, once: at its end, or when a tunnel begins."""
+    endpoint, group = exchange.endpoint, exchange.group
+    assert endpoint is not None
+    assert group is not None
     if not ok:
         endpoint.failures += 1
     if group.outlier is not None:
-        group.outlier.attempted(endpoint, monotonic() - (exchange.dispatched or exchange.started), ok)
+        # To the first byte: how long a download or a stream of events takes says nothing of the server.
+        seconds = (exchange.first_byte or monotonic()) - (exchange.dispatched or exchange.started)
+        group.outlier.attempted(endpoint, seconds, ok)
     if group.breaker is not None:
         group.breaker.record(ok)
 
@@ -90,7 +100,8 @@ def within_budget(group: Upstream) -> bool:
 
 def _again(exchange: Exchange) -> None:
     endpoint, group = exchange.endpoint, exchange.group
-    assert endpoint is not None and group is not None
+    assert endpoint is not None
+    assert group is not None
     exchange.tried = (*exchange.tried, endpoint)
     exchange.retrying = True
     group.retries += 1

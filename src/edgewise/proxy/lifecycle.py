@@ -214,7 +214,7 @@ def _interim(exchange: Exchange, connection: UpstreamConnection, plan: ResponseP
         wanted = exchange.plan.upgrade
         if wanted is None or plan.response.upgrade is None or plan.response.upgrade.lower() != wanted:
             return attempts.failed(exchange, 502, "upstream-head", "101 without a matching upgrade")
-        return tunnel.upgrade(exchange, connection, plan.head, rest)
+        return tunnel.upgrade(exchange, connection, finished_head(exchange, plan), rest)
     if plan.status == 103 and exchange.plan.request.minor:
         exchange.client.send(plan.head)
     connection.next_head(rest)

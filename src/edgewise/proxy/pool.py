@@ -66,7 +66,11 @@ def forget(connection: upstream.UpstreamConnection) -> None:
 def host_name(endpoint: Endpoint) -> str:
     """Return the name to verify in a server's certificate where none is configured."""
     address = endpoint.address
-    return "localhost" if isinstance(address, str) else endpoint.name.rpartition(":")[0].strip("[]") or address[0]
+    return (
+        "localhost"
+        if isinstance(address, str)
+        else endpoint.name.partition("@")[0].rpartition(":")[0].strip("[]") or address[0]
+    )
 
 
 def proxy_header(version: int, peer: tuple[str, int], sock: socket.socket) -> bytes:

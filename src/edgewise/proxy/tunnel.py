@@ -33,6 +33,7 @@ def join(exchange: Exchange, connection: UpstreamConnection) -> None:
 
 
 def _begin(exchange: Exchange, connection: UpstreamConnection, *, to_client: bytes, to_server: bytes) -> None:
+    attempts.judge(exchange, ok=True)
     client = exchange.client
     engine: Engine = client.engine
     to_client = client.pending_output() + to_client
@@ -174,7 +175,7 @@ class Tunnel:
                 self.engine.loop.remove_writer(side.fd)
             close_quietly(side.sock)
         exchange.end = end
-        attempts.ended(exchange, ok=True)
+        attempts.ended(exchange, None)
         exchange.upstream = None
         pool.forget(self._connection)
         lifecycle.finish(exchange)

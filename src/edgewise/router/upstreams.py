@@ -12,6 +12,7 @@ from edgewise.balancer.policies import make_policy
 from edgewise.balancer.sticky import Sticky
 from edgewise.config.addresses import SERVER_HOST, parse_address
 from edgewise.contracts.endpoint import Address, Endpoint, Retry, Upstream
+from edgewise.router.discovery import host_name
 from edgewise.tls.upstream import upstream_context
 
 if TYPE_CHECKING:
@@ -39,12 +40,22 @@ def endpoint_key(upstream: str, server: UpstreamServer) -> str:
 def _build(name: str, spec: Spec, before: Upstream | None, shared: Slots | None) -> Upstream:
     kept = _kept_endpoints(spec, before)
     endpoints: list[Endpoint] = []
+    names: dict[str, Endpoint] = {}
     for server in spec.servers:
         endpoint = _endpoint(name, server, spec, kept)
         if shared is not None:
             endpoint.slot = shared.endpoints[endpoint.key]
-        endpoints.append(endpoint)
+        if host_name(server) is None:
+            endpoints.append(endpoint)
+        else:
+            names[endpoint.key] = endpoint
+            endpoints += [one for one in kept.values() if one.origin == endpoint.key]
+    if spec.srv is not None:
+        key = f"{name}/{spec.srv}"
+        names[key] = Endpoint(key, (spec.srv, 0), max_connections=spec.max_connections)
+        endpoints += [one for one in kept.values() if one.origin == key]
     upstream = Upstream(name, endpoints, _policy(spec))
+    upstream.names = names
     upstream.spec = spec
     _settings(upstream, spec)
     return upstream
@@ -65,6 +76,8 @@ def _endpoint(name: str, server: UpstreamServer, spec: Spec, kept: dict[str, End
     before = kept.get(key)
     if before is None:
         return endpoint
+    if not spec.eject:
+        before.ejected = False
     wanted = (server.weight, server.backup, limit)
     if (before.weight, before.backup, before.max_connections) == wanted:
         return before

@@ -64,6 +64,10 @@ class Observers:
             route.done = done
         for tcp in table.tcp.values():
             tcp.route.done = done
+        self.watch(table)
+
+    def watch(self, table: Table) -> None:
+        """Publish the figures of the endpoints that the upstreams of `table` have now."""
         self._metrics.watch(endpoint for upstream in table.upstreams.values() for endpoint in upstream.endpoints)
 
     def tick(self, now: float) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from edgewise.router.discovery import Discovery
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
 from edgewise.server.generation import Generation
@@ -87,6 +88,7 @@ class Worker:
         self._draining = False
         self._flags_seen = -1
         self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
+        self._discovery = Discovery(lambda: self._observers.watch(self._current))
         self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
 
     def start(self) -> None:
@@ -112,6 +114,7 @@ class Worker:
         self._flags_seen = -1
         self._apply_flags()
         self._engine.load(table)
+        self._loop.call_soon(self._discovery.follow, table)
 
     def _listen(self, listener: Listener, sock: socket.socket) -> None:
         self._sockets[listener] = sock
@@ -192,6 +195,7 @@ class Worker:
 
     def close(self) -> None:
         """Flush what the observers hold."""
+        self._discovery.close()
         self._observers.close()
 
 
