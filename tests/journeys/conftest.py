@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from support.edgewise_process import EdgewiseProcess
-from support.origin import Origin
+from support.origin import OK, Origin
 
+Pair = tuple[EdgewiseProcess, Origin]
 StartEdgewise = Callable[..., EdgewiseProcess]
 StartOrigin = Callable[..., Origin]
 
@@ -48,13 +49,43 @@ def origin() -> Iterator[StartOrigin]:
     assert not errors, errors
 
 
+@pytest.fixture(scope="session")
+def standing_pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, str], Pair]]:
+    """Keep one edgewise with its origin for each route and upstream text that tests ask for."""
+    pairs: dict[tuple[str, str], Pair] = {}
+
+    def pair(route: str, upstream: str) -> Pair:
+        if (route, upstream) not in pairs:
+            server = Origin()
+            toml = (
+                f'[upstreams.app]\nservers = ["{server.address}"]\n{upstream}\n[[routes]]\nupstream = "app"\n{route}\n'
+            )
+            pairs[route, upstream] = EdgewiseProcess(toml, tmp_path_factory.mktemp("edgewise")), server
+        return pairs[route, upstream]
+
+    yield pair
+    for edgewise, server in pairs.values():
+        edgewise.stop()
+        server.stop()
+
+
 @pytest.fixture
-def proxied(edgewise_server: StartEdgewise, origin: StartOrigin) -> Callable[..., tuple[EdgewiseProcess, Origin]]:
-    """Start one origin behind edgewise with a route for everything: `proxied(script) -> (edgewise, origin)`."""
+def proxied(standing_pairs: Callable[[str, str], Pair]) -> Iterator[Callable[..., Pair]]:
+    """Give an origin with a route for everything, behind edgewise: `proxied(script) -> (edgewise, origin)`.
 
-    def start(script: Any = None, *, route: str = "", upstream: str = "") -> tuple[EdgewiseProcess, Origin]:
-        server = origin(script) if script is not None else origin()
-        toml = f'[upstreams.app]\nservers = ["{server.address}"]\n{upstream}\n[[routes]]\nupstream = "app"\n{route}\n'
-        return edgewise_server(toml), server
+    Both live on from test to test, which is what they are for; the origin begins anew with each script.
+    """
+    used: list[Origin] = []
 
-    return start
+    def start(script: Any = OK, *, route: str = "", upstream: str = "") -> Pair:
+        edgewise, server = standing_pairs(route, upstream)
+        server.play(script)
+        used.append(server)
+        return edgewise, server
+
+    yield start
+    errors = [error for server in used for error in server.errors]
+    for server in used:
+        server.errors.clear()
+        server.play(OK)
+    assert not errors, errors

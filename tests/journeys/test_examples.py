@@ -102,7 +102,7 @@ class TestTls:
                 client.ask(get("/", "internal.localhost"))
 
     def test_a_connection_made_for_the_open_host_does_not_reach_the_internal_one(
-        self, edgewise: EdgewiseProcess
+        self, tls_example: EdgewiseProcess
     ) -> None:
         with self.client(tls_example, "shop.localhost", certificate=False) as client:
             assert client.ask(get("/", "internal.localhost")).status == 421

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from support.origin import OK, OriginConnection
-from support.raw_http import get
+from support.raw_http import PATIENCE, get
 
 AMBIGUOUS = {
     "length and coding": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -33,7 +35,7 @@ def test_an_ambiguous_answer_becomes_a_502(proxied, name: str) -> None:
         connection.send(AMBIGUOUS[name] if connection.index == 0 else OK)
         connection.reader.to_end()
 
-    edgewise, origin = proxied(once, upstream="retry = { attempts = 1 }")
+    edgewise, origin = proxied(once, upstream="retry = { attempts = 1 }\neject = false")
     with edgewise.client() as client:
         assert client.ask(get()).status == 502
     with edgewise.client() as client:
@@ -60,11 +62,15 @@ def test_bytes_that_come_while_a_connection_is_idle_are_never_given_to_the_next_
         connection.send(OK)
         if connection.index == 0:
             connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            connection.reader.to_end()
+            dropped.set()
         connection.reader.to_end()
 
+    dropped = threading.Event()
     edgewise, _ = proxied(poison)
     with edgewise.client() as client:
         assert client.ask(get()).body == b"ok"
+        assert dropped.wait(PATIENCE)
         assert client.ask(get()).body == b"ok"
 
 

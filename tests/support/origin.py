@@ -82,17 +82,26 @@ class Origin:
         self.address = f"unix:{unix}" if unix else f"127.0.0.1:{self.port}"
         """As written in the configuration."""
         self.tls = tls
-        self.connections: list[OriginConnection] = []
-        self.requests: list[bytes] = []
-        """Whole requests that arrived, in order (not kept for function scripts)."""
         self.errors: list[BaseException] = []
         """What a function script raised, apart from the peer leaving."""
         self._lock = threading.Lock()
-        self._answers: Sequence[bytes] = (
-            [script] if isinstance(script, bytes) else script if not callable(script) else []
-        )
-        self._script: Script = script if callable(script) else self._answer_each
+        self.connections: list[OriginConnection] = []
+        self.requests: list[bytes] = []
+        """Whole requests that arrived, in order (not kept for function scripts)."""
+        self.play(script)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def play(self, script: bytes | Sequence[bytes] | Script) -> None:
+        """Begin anew with another script: close every connection and forget what was received."""
+        before = self.connections
+        with self._lock:
+            self.connections, self.requests = [], []
+            self._answers: Sequence[bytes] = (
+                [] if callable(script) else [script] if isinstance(script, bytes) else script
+            )
+            self._script: Script = script if callable(script) else self._answer_each
+        for connection in before:
+            connection.close()
 
     @property
     def received(self) -> bytes:
