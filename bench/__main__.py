@@ -87,7 +87,7 @@ def taken(plan: Plan, results: Results) -> str:
     """One sentence on when and on what the results were taken."""
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     return (
-        f"Taken on {day}: {results.rounds} × {plan.seconds:g} s, {processor()}, "
+        f"Taken on {day}: samples of {plan.seconds:g} s in {results.rounds} round(s), {processor()}, "
         f"Linux {platform.release().split('-')[0]}, Python {platform.python_version()}."
     )
 

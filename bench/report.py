@@ -21,17 +21,9 @@ def markdown(results: Results) -> str:
     peers = [name for name in PEERS if name in results.versions and not PEERS[name].variant]
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in results.samples]
     subject = SUBJECT if SUBJECT in peers else peers[0] if peers else SUBJECT
+    titles = [f"{name} {results.versions[name]}" for name in peers]
     lines = [
-        _row(
-            [
-                "work",
-                "unit",
-                *(f"{name} {results.versions[name]}" for name in peers),
-                f"{subject} / nginx",
-                "goal",
-                OTHERS,
-            ]
-        ),
+        _row(["work", "unit", *titles, f"{subject} / nginx", "goal", OTHERS]),
         _row(["---", "---", *("---:" for _ in peers), "---:", "---", "---:"]),
     ]
     for scenario in scenarios:
@@ -75,13 +67,11 @@ def _figures(results: Results, scenario: Scenario, peers: Sequence[str], subject
         sample = results.median(scenario.name, name)
         cells.append(_value(scenario, sample) if sample else "")
     ratio = results.ratio(scenario, subject, "nginx")
-    return [
-        scenario.title,
-        scenario.unit,
-        *cells,
-        f"{ratio:.2f}" if ratio is not None else "",
-        _goal(results, scenario),
-    ]
+    compared = f"{ratio:.2f}" if ratio is not None else ""
+    others = [results.ratio(scenario, subject, name) for name in peers if not PEERS[name].main]
+    highest = max((other for other in others if other is not None), default=None)
+    against = f"{highest:.2f}" if highest is not None else ""
+    return [scenario.title, scenario.unit, *cells, compared, _goal(results, scenario), against]
 
 
 def _goal(results: Results, scenario: Scenario) -> str:
