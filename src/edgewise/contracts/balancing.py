@@ -26,7 +26,10 @@ class Outlier(Protocol):
     """Watches the end of every attempt; may eject endpoints (set `ejected`, then `upstream.changed()`)."""
 
     def attempted(self, endpoint: Endpoint, seconds: float, ok: bool) -> None:
-        """Note that an attempt ended: `ok` is False for a failed connect, a broken answer, a timeout or a 5xx gateway status."""
+        """Note that an attempt ended after `seconds` (to the first byte).
+
+        `ok` is False for a failed connect, a broken answer, a timeout, or status 502, 503 or 504.
+        """
 
     def tick(self, now: float) -> None:
         """Run once a quarter second: end ejections that are over, judge the interval, advance slow start."""

@@ -20,9 +20,9 @@ class Endpoint:
     """One server of an upstream, as one worker sees it. Kept across reloads where its key is unchanged."""
 
     __slots__ = (
-        "active", "address", "backup", "connections", "drained", "ejected", "ejected_until", "ejections",
-        "errors", "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests",
-        "slot", "slow_start_from", "successes", "waiting", "weight",
+        "active", "address", "backup", "connections", "drained", "ejected", "ejected_until", "ejections", "errors",
+        "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests", "slot",
+        "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -93,9 +93,9 @@ class Upstream:
     """A named group of endpoints with one policy. The same object lives on across reloads where unchanged."""
 
     __slots__ = (
-        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle", "max_waiting",
-        "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout", "response_timeout", "retries",
-        "retry", "server_name", "spec", "tls",
+        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle",
+        "max_waiting", "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout",
+        "response_timeout", "retries", "retry", "server_name", "spec", "tls",
     )  # fmt: skip
 
     def __init__(self, name: str, endpoints: list[Endpoint], policy: BalancingPolicy) -> None:

@@ -140,7 +140,7 @@ class Response:
 class RequestFilter(Protocol):
     """Runs after a route matched and before a server is chosen."""
 
-    def request(self, request: Request) -> Response | None | Awaitable[Response | None]:
+    def request(self, request: Request) -> Response | Awaitable[Response | None] | None:
         """Return None to go on, or the answer."""
 
 
@@ -148,5 +148,5 @@ class RequestFilter(Protocol):
 class ResponseFilter(Protocol):
     """Runs when the upstream's response head is in and before it is sent."""
 
-    def response(self, request: Request, response: Response) -> Response | None | Awaitable[Response | None]:
+    def response(self, request: Request, response: Response) -> Response | Awaitable[Response | None] | None:
         """Edit `response` and return None, or return another answer in its place."""

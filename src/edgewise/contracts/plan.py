@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from edgewise.http.head import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
-    from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
 
 
@@ -28,9 +28,9 @@ class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done", "filter_timeout", "forward_edits",
-        "index", "internal", "name", "preserve_host", "request_filters", "response_edits", "response_filters", "response_memos",
-        "response_timeout", "rewrite", "spec", "split", "upstream", "websocket",
+        "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done", "filter_timeout",
+        "forward_edits", "index", "internal", "name", "preserve_host", "request_filters", "response_edits",
+        "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -43,8 +43,8 @@ class Route:
         """Weighted choice between upstreams (canary); None where there is one upstream."""
         self.answer: Callable[[RequestHead, Params, bytes], Answer] | None = None
         """Redirects and fixed responses: (head, path parameters, scheme) -> answer."""
-        self.rewrite: Callable[[RequestHead, Params], bytes] | None = None
-        """(head, path parameters) -> target to forward; None: the target as matched."""
+        self.rewrite: Callable[[RequestHead, Params, bytes], bytes] | None = None
+        """(head, path parameters, scheme) -> target to forward; None: the target as matched."""
         self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
         """(set | add | remove, lower-case name, value) on the request head."""
         self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
@@ -80,8 +80,8 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head", "log", "request",
-        "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
+        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head", "log",
+        "request", "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:

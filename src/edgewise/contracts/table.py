@@ -56,7 +56,8 @@ class TcpRoute:
 
     route: Route
     default: Upstream | None
-    by_name: dict[str, Upstream] = field(default_factory=dict)
+    by_name: Callable[[str], Upstream | None] | None = None
+    """Server name -> upstream; None: the ClientHello is not looked at."""
     accept_proxy_protocol: bool = False
 
 

@@ -1,7 +1,7 @@
 """A connection between accept and its first request: PROXY header, ClientHello, TLS handshake.
 
-Bytes are peeked and left in the kernel until it is known whose they are; SO_RCVLOWAT keeps a half-sent header from waking
-the worker again and again.
+Bytes are peeked and left in the kernel until it is known whose they are; SO_RCVLOWAT keeps a half-sent header from
+waking the worker again and again.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Arrival:
         if kind == "plain":
             self._settle(tls=False)
             return True
-        if kind == "tcp" and not self._engine.table.tcp[self._listener.address].by_name:
+        if kind == "tcp" and self._engine.table.tcp[self._listener.address].by_name is None:
             self._tunnel(None)
             return True
         hello = tls_client_hello.peek(data)
@@ -137,7 +137,8 @@ class Arrival:
     def _tunnel(self, server_name: str | None) -> None:
         """Layer 4: choose an upstream and join the two (SNI passthrough where names are given)."""
         route: TcpRoute = self._engine.table.tcp[self._listener.address]
-        group = route.by_name.get(server_name, route.default) if server_name else route.default
+        named = route.by_name(server_name) if route.by_name is not None and server_name else None
+        group = named or route.default
         if group is None:
             self.close()
             return

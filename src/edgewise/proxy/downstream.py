@@ -26,9 +26,9 @@ class Downstream:
     """One client connection. Between requests it holds no buffer and no exchange."""
 
     __slots__ = (
-        "_discarded", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken", "buffer", "deadline",
-        "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source", "suffix", "tls",
-        "tls_key",
+        "_discarded", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken", "buffer",
+        "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source", "suffix",
+        "tls", "tls_key",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: socket.socket, peer: tuple[str, int], plans: Plans, *, tls: bool) -> None:
@@ -191,7 +191,8 @@ class Downstream:
         return False
 
     def _on_writable(self) -> None:
-        assert self._out is not None and self.sock is not None
+        assert self._out is not None
+        assert self.sock is not None
         try:
             sent = self.sock.send(self._out)
         except WOULD_BLOCK:

@@ -1,7 +1,7 @@
 """The life of a request, in order: begin, admitted, dispatch, respond, finish; and the ways it can end early.
 
-Control goes down this list once. A step that must wait (a queue, a connect, an async filter, content to buffer) returns,
-and whoever it waits for calls the next step.
+Control goes down this list once. A step that must wait (a queue, a connect, an async filter, content to buffer)
+returns, and whoever it waits for calls the next step.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _check(exchange: Exchange) -> None:
         client.peer_ip = client.engine.client_behind(client.peer[0], plan.forwarded_for)
     elif client.peer_ip is not client.peer[0]:
         client.peer_ip = client.peer[0]
-    if plan.tls_key is not None and plan.tls_key != client.tls_key:
+    if plan.tls_key and plan.tls_key != client.tls_key:
         return fail(exchange, 421, "edge-tls", "this host needs a connection made with its own TLS settings")
     if plan.body:
         if 0 < route.body_limit < plan.body:
@@ -130,6 +130,7 @@ def dispatch(exchange: Exchange) -> None:
     while idle:
         connection = idle.pop()
         if connection.sock is not None:
+            exchange.connected = 0.0
             connection.start(exchange)
             return None
     pool.open_or_wait(exchange, endpoint)

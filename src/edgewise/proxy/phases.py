@@ -194,7 +194,11 @@ def _rebuilt(exchange: Exchange, request: Request) -> bytes:
     head = head._replace(body=original.body, upgrade=original.upgrade, minor=original.minor)
     if original.body > NO_BODY or original.get(b"content-length") is not None:
         head = head._replace(fields=(*head.fields, plans.length_field(original.body)))
-    target_bytes = head.target if exchange.route.rewrite is None else exchange.route.rewrite(head, {})
+    target_bytes = (
+        head.target
+        if exchange.route.rewrite is None
+        else exchange.route.rewrite(head, {}, exchange.request.scheme.encode())
+    )
     trusted = plan.forwarded_for is not None or plan.forwarded_proto
     return plans.request_bytes(plan, head, target_bytes, trusted=trusted)
 

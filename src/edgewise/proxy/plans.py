@@ -11,7 +11,6 @@ import re
 from edgewise.contracts.plan import Plan, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
-from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
 from edgewise.protocols.http1_fields import SET_ANEW
 from edgewise.proxy.memo import Memo
@@ -60,17 +59,21 @@ def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool) -> Pla
         return refuse_plan(table.unmatched, request, match)
     route, params = match
     plan = Plan(route, request)
-    if table.contexts is not None and scheme == b"https":
+    if table.contexts is not None:
         plan.tls_key = table.contexts.key(request.host.decode("latin-1"))
+        if (
+            plan.tls_key and scheme == b"http" and route.answer is None
+        ):  # a client certificate cannot have been asked for
+            return refuse_plan(table.unmatched, request, Refusal(421))
     if route.answer is not None:
         return answer_plan(plan, route.answer(request, params, scheme))
     if not route.websocket:
         plan.upgrade = None
-    target = request.target if route.rewrite is None else route.rewrite(request, params)
+    target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
     plan.head = request_bytes(plan, request, target, trusted=trusted)
     plan.idempotent = request.method in IDEMPOTENT
     plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits)
-    plan.simple = route.direct and not (request.body or plan.upgrade or plan.tls_key or plan.forwarded_for)
+    plan.simple = route.direct and not (trusted or request.body or plan.upgrade or plan.tls_key)
     return plan
 
 

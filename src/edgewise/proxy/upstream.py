@@ -26,8 +26,8 @@ class UpstreamConnection:
     """One connection of an endpoint's pool."""
 
     __slots__ = (
-        "_buffer", "_interim", "_out", "_paused", "_relay", "_timeout", "deadline", "endpoint", "engine", "exchange", "fd", "group",
-        "ready", "reused", "sock",
+        "_buffer", "_interim", "_out", "_paused", "_relay", "_timeout", "deadline", "endpoint", "engine", "exchange",
+        "fd", "group", "ready", "reused", "sock",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, group: Upstream, endpoint: Endpoint) -> None:

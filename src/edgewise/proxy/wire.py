@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -11,8 +12,8 @@ WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLW
 """What recv and send raise when nothing can be moved now; caught before OSError, their base."""
 
 HEAD_READ = 16384
-"""Bytes asked of a socket where a head is due: a larger buffer is mapped and unmapped at each read, which costs more than
-all of Python's part of a request."""
+"""Bytes asked of a socket where a head is due: a larger buffer is mapped and unmapped at each read, which costs more
+than all of Python's part of a request."""
 REQUEST_READ = 65536
 """Bytes asked of a client's socket while it sends content."""
 RESPONSE_READ = 262144
@@ -46,19 +47,15 @@ def tune(sock: socket.socket) -> None:
 def close_quietly(sock: socket.socket) -> None:
     """Close, telling a TLS peer first; errors do not matter any more."""
     if isinstance(sock, ssl.SSLSocket):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             sock.unwrap()
-        except (OSError, ValueError):
-            pass
     sock.close()
 
 
 def reset(sock: socket.socket) -> None:
     """Close with RST, so that a peer cannot take a cut-off answer for a whole one."""
-    try:
+    with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-    except OSError:
-        pass
     sock.close()
 
 

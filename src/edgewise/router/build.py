@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 from bisect import bisect
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
+from edgewise.http.targets import normalise_path
 from edgewise.router.filters import load_filters
 from edgewise.router.match import Matcher, NoMatch
 from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
     from edgewise.http.head import RequestHead
+
+_log = logging.getLogger("edgewise.router")
 
 UNMATCHED = "(unmatched)"
 """Name under which requests without a route are counted."""
@@ -68,7 +72,7 @@ def build(config: Config, previous: Table | None = None, shared: Slots | None = 
 
 
 def route_names(config: Config) -> list[str]:
-    """Return a unique name for each route, those of layer 4 behind them, and last the one of requests without a route."""
+    """Return a unique name for each route, then for each layer 4 route, and last that of requests without a route."""
     wanted = [spec.name or f"{'|'.join(spec.hosts) or '*'}{'|'.join(spec.paths)}" for spec in config.routes]
     wanted += [f"tcp {spec.listen}" for spec in config.tcp]
     names: list[str] = []
@@ -145,15 +149,15 @@ def _answer(spec: RouteSpec) -> Callable[[RequestHead, Params, bytes], Answer] |
     return lambda head, params, scheme: fixed
 
 
-def _rewrite(spec: RouteSpec) -> Callable[[RequestHead, Params], bytes] | None:
+def _rewrite(spec: RouteSpec) -> Callable[[RequestHead, Params, bytes], bytes] | None:
     if spec.rewrite is not None:
         template = compile_rewrite(spec.rewrite)
-        return lambda head, params: template.render(head, params)
+        return template.render
     if spec.strip_prefix is None:
         return None
-    prefix = spec.strip_prefix.encode()
+    prefix = normalise_path(spec.strip_prefix.encode())
 
-    def strip(head: RequestHead, params: Params) -> bytes:
+    def strip(head: RequestHead, params: Params, scheme: bytes) -> bytes:
         path = strip_prefix(head.path, prefix)
         return path if head.query is None else path + b"?" + head.query
 
@@ -203,7 +207,10 @@ def _contexts(config: Config, previous: Table | None) -> ContextSet | None:
     if not config.server.tls_listen:
         return None
     before = previous.contexts if previous is not None else None
-    return ContextSet(config.tls, before if isinstance(before, ContextSet) else None)
+    contexts = ContextSet(config.tls, before if isinstance(before, ContextSet) else None)
+    for warning in contexts.warnings:
+        _log.warning("%s", warning)
+    return contexts
 
 
 def _tcp_routes(config: Config, rows: dict[str, int], upstreams: dict[str, Upstream]) -> dict[str, TcpRoute]:
@@ -212,5 +219,21 @@ def _tcp_routes(config: Config, rows: dict[str, int], upstreams: dict[str, Upstr
     for spec, name in zip(config.tcp, names, strict=True):
         by_name = {host: upstreams[upstream] for host, upstream in spec.sni.items()}
         default = upstreams[spec.upstream] if spec.upstream is not None else None
-        found[spec.listen] = TcpRoute(Route(name, rows[name]), default, by_name, spec.accept_proxy_protocol)
+        found[spec.listen] = TcpRoute(
+            Route(name, rows[name]), default, _by_name(by_name) if by_name else None, spec.accept_proxy_protocol
+        )
     return found
+
+
+def _by_name(upstreams: dict[str, Upstream]) -> Callable[[str], Upstream | None]:
+    """Return the choice of an upstream by server name: exact before the longest wildcard, as with routes."""
+    wildcards = sorted((name[1:] for name in upstreams if name.startswith("*.")), key=len, reverse=True)
+
+    def find(name: str) -> Upstream | None:
+        found = upstreams.get(name)
+        if found is not None:
+            return found
+        suffix = next((suffix for suffix in wildcards if name.endswith(suffix) and name != suffix), None)
+        return upstreams[f"*{suffix}"] if suffix is not None else None
+
+    return find

@@ -1,4 +1,4 @@
-"""Says what would become of a request: the route and why not the nearer ones, what is sent, to whom, within which limits."""
+"""Says what would become of a request: the route and why not the nearer ones, what is sent, to whom, what bounds it."""
 
 from __future__ import annotations
 

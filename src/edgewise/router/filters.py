@@ -14,8 +14,8 @@ GROUP = "edgewise.filters"
 def load_filters(names: list[str]) -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
     """Return the request hooks and the response hooks of the named filters, each in order.
 
-    Response hooks run in reverse, so that the first filter sees the request first and the answer last. Raises ImportError
-    or ValueError naming the filter that cannot be used.
+    Response hooks run in reverse, so that the first filter sees the request first and the answer last. Raises
+    ImportError or ValueError naming the filter that cannot be used.
     """
     filters = [load_filter(name) for name in names]
     requests = [hook for hook in (_hook(one, "request") for one in filters) if hook is not None]
