@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import compress
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ _NEVER_KEPT = frozenset((
     b"sec-websocket-accept", b"sec-websocket-key", b"traceparent", b"tracestate", b"x-request-id",
 ))  # fmt: skip
 _LONGEST_KEPT = 256
+
+_name = itemgetter(0)
+_line = itemgetter(2)
 
 GOVERNING = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"))
 """Names whose values the codec acts upon."""
@@ -74,6 +78,11 @@ def _lower_name(name: bytes) -> bytes:
     return name.lower()
 
 
+def _passes(name: bytes) -> bool:
+    # WSGI and CGI cannot tell a name with `_` from one with `-` (RFC 3875 section 4.1.18).
+    return name not in _NOT_FORWARDED and b"_" not in name
+
+
 def _fault(line: bytes) -> str:
     """Say what is wrong with a malformed field line."""
     name, colon, _ = line.partition(b":")
@@ -110,6 +119,8 @@ def _may_be_kept(field: Field) -> bool:
 
 NAMES: Memo[bytes] = Memo(_lower_name, entries=256, longest=64)
 """Field name -> its lower case, for valid names."""
+PASSES: Memo[bool] = Memo(_passes, entries=256, longest=64)
+"""Lower-case name -> may its line pass on as it is?"""
 FIELDS: Memo[Field] = Memo(parse_field, entries=1024, longest=_LONGEST_KEPT, keep=_may_be_kept)
 """Field line -> Field. A line in it has passed the checks of `parse_field`, so a hit skips none."""
 OPTIONS: Memo[frozenset[bytes]] = Memo(_connection_options, entries=64, longest=64)
@@ -211,16 +222,13 @@ class Block(NamedTuple):
 
 
 def forwardable(fields: tuple[Field, ...]) -> bytes:
-    """Return the lines that go to the next hop as they are.
-
-    Names with `_` do not: WSGI and CGI cannot tell them from names with `-` (RFC 3875 section 4.1.18).
-    """
-    return b"".join([line for name, _, line in fields if name not in _NOT_FORWARDED and b"_" not in name])
+    """Return the lines that go to the next hop as they are."""
+    return b"".join(compress(map(_line, fields), map(PASSES.__getitem__, map(_name, fields))))
 
 
 def tells(fields: tuple[Field, ...], options: frozenset[bytes]) -> bool:
     """Must what is added for the next hop be worked out from the fields?"""
-    return not (options <= _COMMON_OPTIONS and _TELLING.isdisjoint(map(itemgetter(0), fields)))
+    return not (options <= _COMMON_OPTIONS and _TELLING.isdisjoint(map(_name, fields)))
 
 
 def parse_fields(block: bytes) -> tuple[Field, ...]:
@@ -239,7 +247,7 @@ def parse_block(block: bytes) -> Block:
 
 
 def _block_may_be_kept(block: Block) -> bool:
-    return _NEVER_KEPT.isdisjoint(map(itemgetter(0), block.fields))
+    return _NEVER_KEPT.isdisjoint(map(_name, block.fields))
 
 
 BLOCKS: Memo[Block] = Memo(parse_block, entries=256, longest=2048, keep=_block_may_be_kept)

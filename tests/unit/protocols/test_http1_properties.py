@@ -24,6 +24,7 @@ MEMOS: tuple[Memo[Any], ...] = (
     http1_fields.AUTHORITIES,
     http1_fields.OPTIONS,
     http1_fields.NAMES,
+    http1_fields.PASSES,
 )
 TOKENS = st.text("abcXYZ019-_!~", min_size=1, max_size=8)
 VALUES = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), max_size=20)
