@@ -105,7 +105,7 @@ class Eject(Model):
     min_requests: PositiveCount = 20
     """Requests of a server within an interval below which it is not judged."""
     base_time: PositiveDuration = 10.0
-    """Time of the first ejection; doubles with each further one."""
+    """Time of the first ejection; grows by as much with each further one."""
     max_time: PositiveDuration = 300.0
     """Longest time of an ejection."""
     max_share: Share = 0.5
