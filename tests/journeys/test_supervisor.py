@@ -124,11 +124,11 @@ class TestReload:
         server = serving(HELLO)
         server.write_config(HELLO.replace("respond", "respnd"))
         status, content = post_reload(server)
-        (problem, *_) = content["problems"]
+        problem = next(problem for problem in content["problems"] if problem["nearest"])
         assert status == 409
-        assert (problem["line"], problem["nearest"]) == (9, "respond")
+        assert (problem["line"], problem["nearest"]) == (10, "respond")
         assert problem["file"] == str(server.config)
-        assert f"{server.config}:9: routes[0].respnd" in server.log
+        assert f"{server.config}:10: routes[0].respnd" in server.log
         assert (body_from(server), generation_of(server)) == (b"hello", 1)
 
     def test_what_fails_in_a_worker_is_taken_over_by_none(self, serving) -> None:
