@@ -27,7 +27,7 @@ class Plan:
     peers: Sequence[Peer]
     rounds: int = 3
     seconds: float = 5
-    minor: float = 0.6
+    minor: float = 0.4
     minutes: float = 12
 
 
