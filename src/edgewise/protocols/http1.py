@@ -85,24 +85,13 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
         _check_old(framed)
         protocol = None
     body = framed or NO_BODY
+    if body != NO_BODY:
+        protocol = None  # a tunnel cannot begin before the content has ended
+    awaits = expect is not None and _expects_continue(expect, minor, body)
     return RequestHead(
-        method,
-        target,
-        path,
-        query,
-        authority,
-        host,
-        minor,
-        fields,
-        body,
-        keeps_alive(options, minor),
-        # A tunnel cannot begin before the content has ended, so Upgrade is ignored there.
-        protocol if body == NO_BODY else None,
-        expect is not None and _expects_continue(expect, minor, body),
-        options,
-        forward,
-        telling,
-    )
+        method, target, path, query, authority, host, minor, fields, body, keeps_alive(options, minor), protocol, awaits,
+        options, forward, telling,
+    )  # fmt: skip
 
 
 def parse_response_head(head: bytes, max_fields: int = 200) -> ResponseHead:
