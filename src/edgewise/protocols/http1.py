@@ -89,8 +89,8 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
         protocol = None  # a tunnel cannot begin before the content has ended
     awaits = expect is not None and _expects_continue(expect, minor, body)
     return RequestHead(
-        method, target, path, query, authority, host, minor, fields, body, keeps_alive(options, minor), protocol, awaits,
-        options, forward, telling,
+        method, target, path, query, authority, host, minor, fields, body, keeps_alive(options, minor), protocol,
+        awaits, options, forward, telling,
     )  # fmt: skip
 
 
