@@ -17,8 +17,8 @@ class Exchange:
 
     __slots__ = (
         "answered", "attempting", "attempts", "body", "client", "connected", "context", "dispatched", "end", "ended",
-        "endpoint", "failure", "first_byte", "group", "head", "hedge", "plan", "request", "request_bytes", "request_id",
-        "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale", "started", "status", "task", "tried",
+        "endpoint", "failure", "first_byte", "group", "head", "hedge", "plan", "primary", "request", "request_bytes",
+        "request_id", "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale", "started", "status", "task", "tried",
         "upstream", "waiting",
     )  # fmt: skip
 
@@ -75,7 +75,9 @@ class Exchange:
         self.retrying = False
         """Counted in the upstream's retry budget."""
         self.hedge: Any = None
-        """Second upstream connection of a hedged request, or the timer that will open it."""
+        """The twin exchange that hedges this one, or the timer that will begin it."""
+        self.primary: Exchange | None = None
+        """Of a twin: the exchange it hedges."""
         self.task: Any = None
         """asyncio.Task of an async filter that is running."""
         self.waiting = False

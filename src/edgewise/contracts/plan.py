@@ -28,7 +28,7 @@ class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done", "filter_timeout",
+        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done", "filter_timeout",
         "forward_edits", "index", "internal", "name", "preserve_host", "request_filters", "response_edits",
         "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "upstream", "websocket",
     )  # fmt: skip
@@ -69,6 +69,8 @@ class Route:
         """Reached only by X-Accel-Redirect."""
         self.accel_roots: tuple[tuple[bytes, str], ...] = ()
         """(URI prefix, directory) pairs for X-Accel-Redirect and X-Sendfile."""
+        self.accel_internal = False
+        """X-Accel-Redirect may lead to an internal route."""
         self.response_memos: dict[Any, Any] = {}
         self.spec: Any = None
 

@@ -71,6 +71,8 @@ class Table:
     upstreams: dict[str, Upstream]
     unmatched: Route
     """Stands for requests that no route answers or that were refused, in logs and counters."""
+    match_internal: Callable[[RequestHead], tuple[Route, Params] | Refusal] | None = None
+    """The same with internal routes, for targets of X-Accel-Redirect; None where there are no internal routes."""
     limits: Limits = field(default_factory=Limits)
     is_trusted: Callable[[str], bool] = lambda ip: False
     """Is this peer address one of `trusted_proxies`?"""

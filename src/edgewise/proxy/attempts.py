@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from edgewise.proxy import lifecycle
+from edgewise.proxy import hedging, lifecycle
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
@@ -55,6 +55,8 @@ def failed(exchange: Exchange, status: int, end: str, reason: str, *, sent: bool
     """
     ended(exchange, None if stale else False)
     _drop_connection(exchange)
+    if (exchange.hedge is not None or exchange.primary is not None) and hedging.covered(exchange):
+        return
     if stale and exchange.stale < _STALE_TRIES and _repeatable(exchange, sent=sent):
         exchange.stale += 1
         exchange.attempts -= 1
@@ -113,6 +115,8 @@ def abandon(exchange: Exchange) -> None:
     if exchange.task is not None:
         exchange.task.cancel()
         exchange.task = None
+    if exchange.hedge is not None:
+        hedging.cancel(exchange)
     if exchange.waiting:
         exchange.waiting = False
         assert exchange.endpoint is not None

@@ -28,16 +28,18 @@ _KEPT = frozenset(
 """Fields of the upstream's answer that stay, as with nginx's X-Accel-Redirect."""
 
 
-def send(exchange: Exchange, plan: ResponsePlan) -> None:
-    """Answer with the file that the upstream named; 404 where there is none within the route's directories."""
-    exchange.upstream = None
+def send(exchange: Exchange, plan: ResponsePlan) -> bool:
+    """Answer with the file that the upstream named; False where it is not below one of the route's directories."""
     assert plan.accel is not None
     path = locate(plan.accel, exchange.route.accel_roots)
-    descriptor = -1 if path is None else _open(path)
-    if path is None or descriptor < 0:
+    if path is None:
+        return False
+    descriptor = _open(path)
+    if descriptor < 0:
         lifecycle.answer(exchange, error_answer(404))
-        return
-    _answer(exchange, plan.response.fields, path, descriptor)
+    else:
+        _answer(exchange, plan.response.fields, path, descriptor)
+    return True
 
 
 def locate(target: bytes, roots: tuple[tuple[bytes, str], ...]) -> str | None:

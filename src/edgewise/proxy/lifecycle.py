@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
-from edgewise.proxy import attempts, files, phases, pool, tunnel
+from edgewise.protocols.errors import ProtocolError
+from edgewise.proxy import attempts, files, hedging, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
-from edgewise.proxy.plans import closing_responses
+from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
 from edgewise.proxy.wire import FOREVER
 
 if TYPE_CHECKING:
-    from edgewise.contracts.endpoint import Upstream
+    from edgewise.contracts.endpoint import Endpoint, Upstream
     from edgewise.proxy.downstream import Downstream
     from edgewise.proxy.upstream import UpstreamConnection
 
+_INTERNAL_REDIRECTS = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -114,27 +116,34 @@ def choose(exchange: Exchange) -> None:
 
 
 def dispatch(exchange: Exchange) -> None:
-    """Choose a server; take an idle connection to it, else open one or wait in its queue."""
+    """Choose a server and begin an attempt at it."""
     group = exchange.group
     assert group is not None
     endpoint = group.pick(exchange)
     if endpoint is None:
         return fail(exchange, 503, "edge-balancer", "no server available")
+    attempt(exchange, endpoint)
+    if group.hedge_after:
+        hedging.arm(exchange)
+    return None
+
+
+def attempt(exchange: Exchange, endpoint: Endpoint) -> None:
+    """Take an idle connection to the chosen server, else open one or wait in its queue."""
     exchange.endpoint = endpoint
     exchange.attempts += 1
     exchange.attempting = True
     endpoint.active += 1
     endpoint.requests += 1
-    group.active += 1
+    exchange.group.active += 1  # type: ignore[union-attr]  # set before any attempt
     idle = endpoint.idle
     while idle:
         connection = idle.pop()
         if connection.sock is not None:
             exchange.connected = 0.0
             connection.start(exchange)
-            return None
+            return
     pool.open_or_wait(exchange, endpoint)
-    return None
 
 
 def upstream_head(exchange: Exchange) -> bytes:
@@ -171,6 +180,8 @@ def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
 
 def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, rest: bytes) -> None:
     """The server's response head is in: prepare the client's, send it with the content that came along."""
+    if exchange.hedge is not None or exchange.primary is not None:
+        exchange = hedging.settle(exchange)
     exchange.first_byte = monotonic()
     body = exchange.body
     last = (body is not None and not body.complete) or exchange.client.engine.draining
@@ -191,11 +202,30 @@ def _look_at_response(exchange: Exchange, connection: UpstreamConnection, plan: 
         return None
     if plan.accel is not None:
         attempts.ended(exchange, ok=True)
+        exchange.upstream = None
         connection.abandon()
-        return files.send(exchange, plan)
+        return _redirect_internally(exchange, plan, plan.accel)
     if exchange.route.response_filters:
         return phases.run_response(exchange, connection, plan, rest)
     return send_response(exchange, connection, plan, finished_head(exchange, plan), rest)
+
+
+def _redirect_internally(exchange: Exchange, plan: ResponsePlan, target: bytes) -> None:
+    """X-Accel-Redirect or X-Sendfile: a file of the route's directories, else an internal route's answer."""
+    if files.send(exchange, plan):
+        return None
+    client, original = exchange.client, exchange.plan
+    try:
+        inner = internal_plan(client.engine.table, original.request, target, b"https" if client.tls else b"http")
+    except ProtocolError:
+        inner = None
+    if inner is None or exchange.attempts > _INTERNAL_REDIRECTS:
+        return answer(exchange, error_answer(404))
+    inner.is_head, inner.close = original.is_head, original.close
+    inner.responses = response_memo(inner.route, inner.is_head, inner.close, inner.request.minor, client.engine.limits)
+    exchange.plan, exchange.route, exchange.group = inner, inner.route, inner.upstream
+    exchange.tried, exchange.head = (), None
+    return choose(exchange)
 
 
 def finished_head(exchange: Exchange, plan: ResponsePlan, head: bytes | None = None) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from edgewise.contracts.plan import Plan, ResponsePlan, Route
+from edgewise.contracts.plan import Params, Plan, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
@@ -19,6 +19,7 @@ from edgewise.proxy.messages import answer_plan, refuse_plan
 _RESPONSE_DROP = frozenset((b"content-length", b"transfer-encoding", b"x-accel-redirect", b"x-sendfile"))
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """RFC 9110 section 9.2.2."""
+FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade"))
 _BODILESS = frozenset((b"GET", b"HEAD"))
 _TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NO_TRACE = b"0" * 32
@@ -54,7 +55,28 @@ class Plans:
 def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool) -> Plan:
     """Parse, match and prepare. Raises ProtocolError for a head that must be refused (RFC 9112)."""
     request = parse_request_head(head, table.limits.head_fields)
-    match = table.match(request)
+    return matched_plan(table, request, table.match(request), scheme, trusted=trusted)
+
+
+def internal_plan(table: Table, original: RequestHead, target: bytes, scheme: bytes) -> Plan | None:
+    """Return the plan of an internal redirect: a GET of `target` with the request's fields; None where none matches.
+
+    Raises ProtocolError where `target` is no valid request target.
+    """
+    if table.match_internal is None:
+        return None
+    kept = b"".join(field.line for field in original.fields if field.name not in FRAMING)
+    request = parse_request_head(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, kept), table.limits.head_fields)
+    match = table.match_internal(request)
+    if isinstance(match, Refusal):
+        return None
+    return matched_plan(table, request._replace(minor=original.minor), match, scheme, trusted=False)
+
+
+def matched_plan(
+    table: Table, request: RequestHead, match: tuple[Route, Params] | Refusal, scheme: bytes, *, trusted: bool
+) -> Plan:
+    """Prepare what follows from a parsed head and its route."""
     if isinstance(match, Refusal):
         return refuse_plan(table.unmatched, request, match)
     route, params = match
@@ -264,7 +286,7 @@ def _framing_lines(plan: ResponsePlan, response: ResponseHead, head_only: bool, 
 
 
 def _accel(route: Route, fields: tuple[Field, ...]) -> bytes | None:
-    if not route.accel_roots:
+    if not (route.accel_roots or route.accel_internal):
         return None
     return next((field.value for field in fields if field.name in (b"x-accel-redirect", b"x-sendfile")), None)
 

@@ -57,9 +57,13 @@ def build(config: Config, previous: Table | None = None, shared: Slots | None = 
     rows = {name: shared.routes[name] if shared is not None else index for index, name in enumerate(names)}
     routes = tuple(_route(spec, name, rows[name], upstreams) for spec, name in zip(config.routes, names, strict=False))
     server = config.server
+    internal = any(route.internal for route in routes)
+    for route in routes:
+        route.accel_internal = internal
     return Table(
         generation=previous.generation + 1 if previous is not None else 1,
-        match=_match(config, routes),
+        match=_match(config, routes, internal=False),
+        match_internal=_match(config, routes, internal=True) if internal else None,
         routes=routes,
         upstreams=upstreams,
         unmatched=Route(UNMATCHED, rows[UNMATCHED]),
@@ -82,8 +86,10 @@ def route_names(config: Config) -> list[str]:
     return [*names, UNMATCHED]
 
 
-def _match(config: Config, routes: tuple[Route, ...]) -> Callable[[RequestHead], tuple[Route, Params] | Refusal]:
-    find = Matcher(config.routes).match
+def _match(
+    config: Config, routes: tuple[Route, ...], *, internal: bool
+) -> Callable[[RequestHead], tuple[Route, Params] | Refusal]:
+    find = Matcher(config.routes, internal=internal).match
 
     def match(head: RequestHead) -> tuple[Route, Params] | Refusal:
         found = find(head.host, head.path, head.method, head.query, head)

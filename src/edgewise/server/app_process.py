@@ -2,7 +2,7 @@
 
 `python -m edgewise.server.app_process SOCKET LIFELINE INTERFACE MODULE:ATTR SECONDS`: descriptors of the listening
 socket and of a socket pair shared with the supervisor (READY goes up when the app serves, or FAILED and why it never
-will; its end of file means that the supervisor died), asgi | wsgi | auto, the app, and the seconds to finish requests in.
+will; its end of file means that the supervisor died), asgi | wsgi | auto, the app, and the seconds to finish requests.
 
 uvicorn runs both kinds, WSGI through a2wsgi. Granian was the alternative for WSGI: it puts a supervisor of its own and
 a second process around each worker, where here one process a socket is what is watched, restarted and made sticky.

@@ -83,5 +83,6 @@ def first_generation(config: Config) -> tuple[Generation, Shared]:
 
 
 def endpoint_keys(config: Config) -> list[str]:
-    """Return `upstream/server` for each configured server."""
-    return [endpoint_key(name, server) for name, spec in config.upstreams.items() for server in spec.servers]
+    """Return `upstream/server` for each configured server, `upstream/name` for one found by SRV records."""
+    keys = [endpoint_key(name, server) for name, spec in config.upstreams.items() for server in spec.servers]
+    return keys + [f"{name}/{spec.srv}" for name, spec in config.upstreams.items() if spec.srv is not None]

@@ -20,6 +20,7 @@ from edgewise.server.generation import Generation
 from edgewise.server.listeners import Kind, Listener
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
+from edgewise.server.resolution import Resolution
 
 if TYPE_CHECKING:
     from edgewise.contracts.table import Table
@@ -88,20 +89,36 @@ class Worker:
         self._draining = False
         self._flags_seen = -1
         self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
-        self._discovery = Discovery(lambda: self._observers.watch(self._current))
+        self._discovery = Discovery(self._discovered)
+        self._resolution: Resolution | None = None
         self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
 
     def start(self) -> None:
-        """Build the first table and accept. Raises what `build` raises, and OSError for a log that cannot be opened."""
+        """Build the first table, then accept once its names are looked up.
+
+        Raises what `build` raises, and OSError for a log that cannot be opened.
+        """
         self._observers.prepare(self._setup.generation.config.access_log)
         table = self._table(self._setup.generation, None)
         self._use(table)
-        for listener, sock in self._setup.sockets:
-            self._listen(listener, sock)
         self._link.start()
         self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
         self._loop.call_later(TICK, self._tick)
+        self._resolve(table, self._accept)
+
+    def _accept(self) -> None:
+        for listener, sock in self._setup.sockets:
+            self._listen(listener, sock)
         self._link.send(m.Ready())
+
+    def _resolve(self, table: Table, done: Callable[[], None]) -> None:
+        self._resolution = Resolution(self._loop, table, done)
+        self._resolution.start()
+
+    def _discovered(self) -> None:
+        """A name got other addresses: count at their endpoints, and tell those what the checks say of the name."""
+        self._observers.watch(self._current)
+        self._flags_seen = -1
 
     def _table(self, generation: Generation, previous: Table | None) -> Table:
         shared = self._shared.of(generation)
@@ -123,13 +140,12 @@ class Worker:
     def _heard(self, message: m.ToChild, descriptors: list[int]) -> None:
         match message:
             case m.Prepare(generation=number, plan=plan):
-                self._link.send(m.Prepared(number, self._prepare(plan)))
+                self._prepare(number, plan)
             case m.Commit(generation=number, added=added, removed=removed):
                 self._commit(added, removed, descriptors)
                 self._link.send(m.Committed(number))
             case m.Abort():
-                self._prepared = None
-                self._observers.abort()
+                self._abort()
             case m.Drain(seconds=seconds):
                 self._drain(seconds)
             case m.Reopen():
@@ -137,19 +153,27 @@ class Worker:
             case _:
                 log.error("unexpected message: %r", message)
 
-    def _prepare(self, plan: bytes) -> str:
-        """Build the table of a generation; return why that is impossible, or "".
+    def _prepare(self, number: int, plan: bytes) -> None:
+        """Build the table of a generation and answer when it could serve, or why it could not.
 
         User code is imported here (filters), so any exception is an answer, not a crash.
         """
         generation = Generation.load(plan)
         try:
             self._observers.prepare(generation.config.access_log)
-            self._prepared = (generation, self._table(generation, self._current))
+            table = self._table(generation, self._current)
         except Exception as error:
             self._observers.abort()
-            return describe(error)
-        return ""
+            self._link.send(m.Prepared(number, describe(error)))
+            return
+        self._prepared = (generation, table)
+        self._resolve(table, lambda: self._link.send(m.Prepared(number)))
+
+    def _abort(self) -> None:
+        self._prepared = None
+        self._observers.abort()
+        if self._resolution is not None:
+            self._resolution.cancel()
 
     def _commit(self, added: list[tuple[Kind, str]], removed: list[tuple[Kind, str]], descriptors: list[int]) -> None:
         if self._prepared is not None:
@@ -191,6 +215,8 @@ class Worker:
     def _drain(self, seconds: float) -> None:
         if not self._draining:
             self._draining = True
+            if self._resolution is not None:
+                self._resolution.cancel()
             self._engine.drain(seconds).add_done_callback(lambda _: self._loop.stop())
 
     def close(self) -> None:
