@@ -352,3 +352,19 @@ def used_only(server: EdgewiseProcess, used: Origin, unused: Origin) -> bool:
     for _ in range(10):
         body_from(server)
     return (len(unused.requests), len(used.requests)) == (before[0], before[1] + 10)
+
+
+class TestNames:
+    def test_the_first_request_already_finds_the_addresses_of_a_name(self, edgewise_server, origin) -> None:
+        server = edgewise_server(f'[upstreams.app]\nservers = ["localhost:{origin().port}"]\n')
+        assert body_from(server) == b"ok"
+
+    def test_a_name_that_comes_with_a_reload_is_looked_up_before_requests_go_there(self, serving, origin) -> None:
+        server = serving(HELLO)
+        server.write_config(f'[upstreams.app]\nservers = ["localhost:{origin().port}"]\n')
+        assert post_reload(server)[0] == 200
+        assert body_from(server) == b"ok"
+
+    def test_a_name_that_has_no_address_does_not_keep_edgewise_from_serving_the_rest(self, serving) -> None:
+        server = serving(HELLO + '[upstreams.app]\nservers = ["nowhere.invalid:80"]\n')
+        assert body_from(server) == b"hello"
