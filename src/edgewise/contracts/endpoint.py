@@ -21,8 +21,8 @@ class Endpoint:
 
     __slots__ = (
         "active", "address", "backup", "connections", "drained", "ejected", "ejected_until", "ejections", "errors",
-        "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests", "slot",
-        "slow_start_from", "successes", "waiting", "weight",
+        "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests",
+        "slot", "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(

@@ -28,9 +28,10 @@ class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done", "filter_timeout",
-        "forward_edits", "index", "internal", "name", "preserve_host", "request_filters", "response_edits",
-        "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "upstream", "websocket",
+        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done",
+        "filter_timeout", "forward_edits", "index", "internal", "name", "preserve_host", "request_filters",
+        "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split",
+        "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -82,8 +83,8 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head", "log",
-        "request", "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
+        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head",
+        "log", "request", "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:

@@ -26,8 +26,8 @@ class RequestContent:
     """Content of one request, from client to upstream connection."""
 
     __slots__ = (
-        "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started", "buffering",
-        "complete", "pending", "pending_bytes", "upstream",
+        "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started",
+        "buffering", "complete", "pending", "pending_bytes", "upstream",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, client: Downstream, replay_limit: int) -> None:
