@@ -13,6 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import uvloop
+
+from edgewise.proxy.engine import Engine as ProxyEngine
+from edgewise.router import build
 from edgewise.router.discovery import Discovery
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
@@ -21,6 +25,7 @@ from edgewise.server.listeners import Kind, Listener
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
+from edgewise.telemetry.trace_context import IdSource
 
 if TYPE_CHECKING:
     from edgewise.contracts.table import Table
@@ -235,12 +240,6 @@ def describe(error: BaseException) -> str:
 
 def run_worker(channel: Channel[m.ToChild], setup: WorkerSetup) -> int:
     """Run a worker to its end; return its exit status."""
-    import uvloop
-
-    from edgewise.proxy.engine import Engine as ProxyEngine
-    from edgewise.router import build
-    from edgewise.telemetry.trace_context import IdSource
-
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     return serve(loop, channel, setup, ProxyEngine(loop, IdSource()), build)
