@@ -4,7 +4,7 @@
 # make check  lint and the fast tests, under a minute: before each commit
 # make bench  edgewise against the peers found on this machine (bench/bench.mk)
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) $(shell command -v python3.11 || command -v python3))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgewise-installed

@@ -129,6 +129,8 @@ class EndpointFlags:
         health, drained = not flags & UNHEALTHY, bool(flags & DRAINED)
         if (endpoint.health, endpoint.drained) == (health, drained):
             return False
+        if health and not endpoint.health:
+            endpoint.ejected_until = 0.0  # the checks say it is back: a passive ejection ends with the next tick
         endpoint.health, endpoint.drained = health, drained
         return True
 

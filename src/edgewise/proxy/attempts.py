@@ -87,10 +87,11 @@ def _repeatable(exchange: Exchange, *, sent: bool) -> bool:
 
 
 def _may_retry(exchange: Exchange, *, sent: bool) -> bool:
+    """The budget holds for what a server had to work on; one that could not be reached lost nothing."""
     group = exchange.group
     assert group is not None
     retry = group.retry
-    if exchange.attempts >= retry.attempts or not (sent or retry.on_connect) or not within_budget(group):
+    if exchange.attempts >= retry.attempts or not (within_budget(group) if sent else retry.on_connect):
         return False
     return _repeatable(exchange, sent=sent)
 
