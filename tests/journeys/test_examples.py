@@ -107,6 +107,12 @@ class TestTls:
         with self.client(tls_example, "shop.localhost", certificate=False) as client:
             assert client.ask(get("/", "internal.localhost")).status == 421
 
+    def test_plain_http_does_not_reach_the_internal_host(self, tls_example: EdgewiseProcess) -> None:
+        with tls_example.client() as client:
+            assert client.ask(get("/", "internal.localhost")).status == 421
+        with tls_example.client() as client:
+            assert client.ask(get("/", "shop.localhost")).status == 200
+
 
 @pytest.mark.parametrize(("module", "protocol"), [("hello_asgi", b"ASGI"), ("hello_wsgi", b"WSGI")])
 def test_edgewise_runs_the_example_apps(module: str, protocol: bytes, tmp_path: Path) -> None:
