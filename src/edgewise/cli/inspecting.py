@@ -12,7 +12,7 @@ import click
 from edgewise.cli.configuration import BadConfiguration, chosen_file, config_option, load_file
 
 
-@click.command("check")
+@click.command("check", short_help="Check a configuration file.")
 @config_option
 @click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output."
@@ -40,7 +40,7 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
-@click.command("explain")
+@click.command("explain", short_help="Say which route answers a request, and why.")
 @click.argument("method")
 @click.argument("url")
 @click.option(

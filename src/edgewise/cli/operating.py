@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -23,10 +24,12 @@ admin_option = click.option(
 
 
 def admin_address(admin: str | None, file: Path | None) -> str:
-    """Return the address to speak to: --admin, else the file's, else the default. Raises ClickException.
+    """Return the address to speak to: --admin, else the environment's, the file's, the default. Raises ClickException.
 
     Only the one key is read: a file with mistakes must not keep its operator from the running edgewise.
     """
+    if admin is None and file is None:
+        admin = os.environ.get("EDGEWISE_SERVER__ADMIN")
     if admin is not None:
         return admin
     path = file or Path(DEFAULT_FILE)
@@ -63,7 +66,7 @@ def or_fail(call: Callable[[], Any]) -> Any:
         raise click.ClickException(str(error)) from None
 
 
-@click.command("reload")
+@click.command("reload", short_help="Have edgewise read its configuration again.")
 @config_option
 @admin_option
 def reload_command(file: Path | None, admin: str | None) -> None:
@@ -95,7 +98,7 @@ def problem_line(problem: dict[str, Any]) -> str:
     )
 
 
-@click.command("status")
+@click.command("status", short_help="Show workers, routes, upstreams and servers.")
 @config_option
 @admin_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -112,7 +115,7 @@ def status_command(file: Path | None, admin: str | None, as_json: bool) -> None:
         click.echo(status_text(status, upstreams))
 
 
-@click.command("drain")
+@click.command("drain", short_help="Send no new requests to a server.")
 @click.argument("server", metavar="UPSTREAM/SERVER")
 @click.option("--undo", is_flag=True, help="Take the server back into service.")
 @config_option

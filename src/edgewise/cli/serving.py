@@ -58,7 +58,7 @@ def serve(read: Callable[[], Config], label: str) -> None:
         raise click.ClickException(str(error)) from None
 
 
-@click.command("run")
+@click.command("run", short_help="Run what a configuration file describes.")
 @config_option
 def run_command(file: Path | None) -> None:
     """Run what a configuration file describes.
@@ -70,7 +70,7 @@ def run_command(file: Path | None) -> None:
     serve(lambda: load_file(path), str(path))
 
 
-@click.command("proxy")
+@click.command("proxy", short_help="Put edgewise in front of servers, without a file.")
 @click.option("--to", multiple=True, required=True, metavar="ADDR", help="Server to send requests to. May be repeated.")
 @listen_option
 @click.option("--balance", type=_BALANCE, default="round_robin", show_default=True, help="How a server is chosen.")
@@ -86,7 +86,7 @@ def proxy_command(
     serve(lambda: load_overrides(tables), f"proxy on {', '.join(listen)}")
 
 
-@click.command("app")
+@click.command("app", short_help="Run a Python app and the proxy in front of it.")
 @click.argument("target", metavar="MODULE:ATTR")
 @click.option(
     "--processes", type=click.IntRange(min=1), metavar="N", default=1, show_default=True, help="App processes."
