@@ -27,7 +27,7 @@ class RequestContent:
 
     __slots__ = (
         "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started",
-        "buffering", "complete", "pending", "pending_bytes", "upstream",
+        "buffering", "complete", "continued", "pending", "pending_bytes", "upstream",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, client: Downstream, replay_limit: int) -> None:
@@ -37,6 +37,8 @@ class RequestContent:
         self._decoder = ChunkedDecoder(status=400) if body == CHUNKED else None
         self._remaining = body
         self.complete = False
+        self.continued = False
+        """100 (Continue) was sent."""
         self.upstream: UpstreamConnection | None = None
         """Where content goes; None while it is held."""
         self.pending: list[bytes] = []
@@ -61,7 +63,9 @@ class RequestContent:
         if limit and exchange.request_bytes > limit:
             lifecycle.fail(exchange, 413, "client-body", "request content over the route's limit")
             return
-        if self.complete:
+        if exchange.waiting:
+            pass  # the queue's own deadline holds
+        elif self.complete:
             self._client.deadline = FOREVER
         else:
             self._extend_deadline()
@@ -100,6 +104,8 @@ class RequestContent:
         if self.upstream is not None:
             if not self.upstream.send(data):
                 self._client.pause_reading()
+            if self.complete:
+                self.upstream.await_answer()
             return
         self.pending.append(data)
         self.pending_bytes += len(data)
@@ -108,7 +114,8 @@ class RequestContent:
             lifecycle.admitted(self._exchange)
         elif self.pending_bytes > self._hold and not self.complete:
             self._client.pause_reading()
-            self._client.deadline = FOREVER
+            if not self._exchange.waiting:
+                self._client.deadline = FOREVER
 
     def attach(self, connection: UpstreamConnection) -> bytes:
         """Let content flow to `connection` from now on; return what goes out right behind the head."""

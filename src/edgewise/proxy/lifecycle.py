@@ -71,6 +71,10 @@ def _check(exchange: Exchange) -> None:
         exchange.body = content = RequestContent(exchange, client, limit)
         if content.buffering:
             return _read_first(exchange, content)
+        if client.buffer:
+            _take_buffered(exchange, content)
+            if exchange.answered:
+                return None
     admitted(exchange)
     return None
 
@@ -78,11 +82,13 @@ def _check(exchange: Exchange) -> None:
 def _read_first(exchange: Exchange, content: RequestContent) -> None:
     """Gather the content before a server is chosen; the content calls `admitted` once it has it."""
     if exchange.plan.expect:
+        content.continued = True
         exchange.client.send(_CONTINUE)
     _take_buffered(exchange, content)
 
 
 def _take_buffered(exchange: Exchange, content: RequestContent) -> None:
+    """Hand over what came with the head before anything that is read later can overtake it."""
     client = exchange.client
     data, client.buffer = client.buffer, b""
     if data:
@@ -110,8 +116,6 @@ def choose(exchange: Exchange) -> None:
     if group.breaker is not None and not group.breaker.allow():
         return fail(exchange, 503, "edge-breaker", "circuit open")
     dispatch(exchange)
-    if plan.body and exchange.body is not None and not exchange.body.complete and exchange.client.exchange is exchange:
-        _take_buffered(exchange, exchange.body)
     return None
 
 
@@ -171,9 +175,9 @@ def _trusted_origin(exchange: Exchange) -> str:
 def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
     """A server is connected: let content flow, and tell a client that waits for 100 (Continue) to send it."""
     body: RequestContent = exchange.body
-    fresh = body.upstream is None and exchange.attempts == 1 and not exchange.route.buffer_request
     held = body.attach(connection)
-    if fresh and exchange.plan.expect and not body.complete and not held:
+    if exchange.plan.expect and not (body.continued or body.complete or held):
+        body.continued = True
         exchange.client.send(_CONTINUE)
     return held
 

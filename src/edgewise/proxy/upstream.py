@@ -155,6 +155,10 @@ class UpstreamConnection:
             message += lifecycle.content_wanted(exchange, self)
         self.send(message)
 
+    def await_answer(self) -> None:
+        """The request is whole: the time in which an answer must begin counts from here."""
+        self.deadline = monotonic() + self._timeout
+
     def _still_open(self) -> bool:
         """Look before a request that must not be sent twice: did the server close while the connection was idle?"""
         if self.group.tls is not None:
