@@ -150,6 +150,21 @@ class TestProcesses:
         assert command.ask().status == 200
         assert command.pid() != before
 
+    def test_sigusr2_brings_changed_code_into_service_without_a_failed_request(
+        self, app_command: StartApp, tmp_path: Path
+    ) -> None:
+        command = app_command(ASGI, "--processes", "2")
+        (tmp_path / "shop.py").write_text(ASGI.replace('"one"', '"new"'))
+        command.process.send_signal(signal.SIGUSR2)
+        answers: list[RawResponse] = []
+
+        def changed() -> bool:
+            answers.extend(command.ask() for _ in range(6))
+            return all(answer.body.startswith(b"new") for answer in answers[-6:])
+
+        wait_until(changed, "the new code answers")
+        assert {answer.status for answer in answers} == {200}
+
     def test_what_the_app_prints_is_passed_on_with_its_name(self, app_command: StartApp) -> None:
         command = app_command(ASGI)
         command.ask("/print")

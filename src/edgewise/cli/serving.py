@@ -63,8 +63,8 @@ def serve(read: Callable[[], Config], label: str) -> None:
 def run_command(file: Path | None) -> None:
     """Run what a configuration file describes.
 
-    SIGHUP reloads the file, SIGUSR1 reopens the logs, SIGTERM and Ctrl-C finish the requests under way and stop,
-    a second Ctrl-C stops at once.
+    SIGHUP reloads the file, SIGUSR1 reopens the logs, SIGUSR2 restarts managed apps without a pause. SIGTERM and
+    Ctrl-C finish the requests under way and stop, a second Ctrl-C stops at once.
     """
     path = chosen_file(file).absolute()
     serve(lambda: load_file(path), str(path))

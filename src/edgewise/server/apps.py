@@ -96,6 +96,11 @@ class Apps:
                 self._roll(spec, 0)
         self._added = []
 
+    def restart(self) -> None:
+        """Replace every process, one of an app after another: how changed code comes into service."""
+        for spec in self._specs.values():
+            self._roll(spec, 0)
+
     def _roll(self, spec: AppSpec, index: int) -> None:
         """Replace process `index` and, once the new one serves, go on with the next."""
         if index >= spec.processes or self._specs.get(spec.upstream) != spec:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FAILED_TO_START = 3
 """Exit status of a child that told its `Ready` message's error."""
-_CHILD_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_CHILD_SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Sent to the whole process group by a terminal or an operator; only the supervisor acts on them."""
 
 ChildMain = Callable[[Channel[ToChild]], int]

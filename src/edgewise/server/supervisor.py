@@ -60,6 +60,7 @@ class Supervisor:
                     signal.SIGINT: self._interrupted,
                     signal.SIGHUP: self._hung_up,
                     signal.SIGUSR1: self.children.reopen,
+                    signal.SIGUSR2: self._restart_apps,
                     signal.SIGCHLD: self.children.reap,
                 }
             )
@@ -159,6 +160,11 @@ class Supervisor:
 
     def _hung_up(self) -> None:
         self.reloads.request(lambda generation, problems: None)
+
+    def _restart_apps(self) -> None:
+        if self._serving and not self._draining:
+            log.info("replacing the processes of the managed apps")
+            self.apps.restart()
 
     def _interrupted(self) -> None:
         """Ctrl-C: drain; once more: stop now."""
