@@ -252,7 +252,7 @@ def _interim(exchange: Exchange, connection: UpstreamConnection, plan: ResponseP
         return tunnel.upgrade(exchange, connection, finished_head(exchange, plan), rest)
     if plan.status == 103 and exchange.plan.request.minor:
         exchange.client.send(plan.head)
-    connection.next_head(rest)
+    connection.after_interim(rest)
     return None
 
 

@@ -19,7 +19,7 @@ def open_or_wait(exchange: Exchange, endpoint: Endpoint) -> None:
     """No idle connection: open one, or queue when the endpoint is at its limit. O(1)."""
     group = exchange.group
     assert group is not None
-    if endpoint.max_connections and endpoint.connections >= endpoint.max_connections:
+    if endpoint.max_connections and (endpoint.connections >= endpoint.max_connections or endpoint.waiting):
         if len(endpoint.waiting) >= group.max_waiting:
             lifecycle.fail(exchange, 503, "edge-queue", "too many requests wait for this server")
             return
@@ -27,6 +27,12 @@ def open_or_wait(exchange: Exchange, endpoint: Endpoint) -> None:
         endpoint.waiting.append(exchange)
         exchange.client.deadline = monotonic() + group.queue_timeout
         return
+    _open(exchange, endpoint)
+
+
+def _open(exchange: Exchange, endpoint: Endpoint) -> None:
+    group = exchange.group
+    assert group is not None
     connection = upstream.UpstreamConnection(exchange.client.engine, group, endpoint)
     endpoint.connections += 1
     connection.exchange = exchange
@@ -39,6 +45,9 @@ def give_back(connection: upstream.UpstreamConnection) -> None:
     """Serve the one who waits longest, else keep the connection, most recently used first."""
     endpoint = connection.endpoint
     if endpoint.waiting:
+        if connection.group.proxy_protocol:
+            connection.close()  # its header named another client
+            return
         exchange = endpoint.waiting.popleft()
         exchange.waiting = False
         exchange.client.deadline = FOREVER
@@ -56,11 +65,16 @@ def forget(connection: upstream.UpstreamConnection) -> None:
     """A connection closed: its place may go to one who waits."""
     endpoint = connection.endpoint
     endpoint.connections -= 1
-    if endpoint.waiting:
+    if endpoint.waiting:  # later, since a connect that fails at once comes back here
+        connection.engine.loop.call_soon(_open_for_next, endpoint)
+
+
+def _open_for_next(endpoint: Endpoint) -> None:
+    if endpoint.waiting and endpoint.connections < endpoint.max_connections:
         exchange = endpoint.waiting.popleft()
         exchange.waiting = False
         exchange.client.deadline = FOREVER
-        open_or_wait(exchange, endpoint)
+        _open(exchange, endpoint)
 
 
 def host_name(endpoint: Endpoint) -> str:
@@ -75,6 +89,8 @@ def host_name(endpoint: Endpoint) -> str:
 
 def proxy_header(version: int, peer: tuple[str, int], sock: socket.socket) -> bytes:
     """Return the PROXY protocol header that tells a server who the client is."""
+    if peer[0] == "unix:":
+        return proxy_protocol.encode(version, None, None)
     local = sock.getsockname()
     destination = ("127.0.0.1", 0) if isinstance(local, str | bytes) else (local[0], local[1])
     return proxy_protocol.encode(version, peer, destination)

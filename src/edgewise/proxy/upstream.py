@@ -60,6 +60,7 @@ class UpstreamConnection:
         try:
             self.sock = sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
+            pool.forget(self)
             self._connect_failed(error)
             return
         self.fd = sock.fileno()
@@ -99,7 +100,10 @@ class UpstreamConnection:
             return
         name = self.group.server_name or pool.host_name(self.endpoint)
         try:
-            self.sock = self.group.tls.wrap_socket(self.sock, server_hostname=name, do_handshake_on_connect=False)
+            # Content that ends with the connection is whole only after a closure alert (RFC 9112 section 9.8).
+            self.sock = self.group.tls.wrap_socket(
+                self.sock, server_hostname=name, do_handshake_on_connect=False, suppress_ragged_eofs=False
+            )
         except (OSError, ValueError) as error:
             self._connect_failed(error)
             return
@@ -243,11 +247,6 @@ class UpstreamConnection:
             if len(data) > _HEAD_LIMIT:
                 attempts.failed(exchange, 502, "upstream-head", "response head too large")
             return
-        if data.startswith(b"HTTP/1.1 1"):
-            self._interim += 1
-            if self._interim > _INTERIM_LIMIT:
-                attempts.failed(exchange, 502, "upstream-head", "too many interim responses")
-                return
         try:
             if end == len(data):
                 lifecycle.respond(exchange, self, data, b"")
@@ -255,6 +254,15 @@ class UpstreamConnection:
                 lifecycle.respond(exchange, self, data[:end], data[end:])
         except ProtocolError as error:
             attempts.failed(exchange, 502, "upstream-head", error.detail)
+
+    def after_interim(self, rest: bytes) -> None:
+        """A 1xx response is dealt with: go on with what follows it, within bounds."""
+        assert self.exchange is not None
+        self._interim += 1
+        if self._interim > _INTERIM_LIMIT:
+            attempts.failed(self.exchange, 502, "upstream-head", "too many interim responses")
+        else:
+            self.next_head(rest)
 
     def relay(self, plan: ResponsePlan, head: bytes, rest: bytes) -> None:
         """Pass the content on, behind `head`, as it comes."""

@@ -108,7 +108,8 @@ def _settings(upstream: Upstream, spec: Spec) -> None:
     upstream.response_timeout = spec.timeouts.response
     upstream.queue_timeout = spec.timeouts.queue
     upstream.idle_timeout = spec.timeouts.idle
-    upstream.max_idle = spec.max_idle
+    # A PROXY header names one client, so its connection may serve no other.
+    upstream.max_idle = 0 if spec.proxy_protocol else spec.max_idle
     upstream.max_waiting = spec.max_waiting
     upstream.hedge_after = spec.hedge.after if spec.hedge is not None else 0.0
     upstream.proxy_protocol = spec.proxy_protocol
