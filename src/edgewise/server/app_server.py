@@ -165,7 +165,8 @@ class AppServer:
         for line in lines:
             if line.strip():
                 process.last_line = line.decode(errors="replace").rstrip()
-                print(f"[{self.label}] {process.last_line}", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):  # nobody may be reading any more
+                    print(f"[{self.label}] {process.last_line}", file=sys.stderr, flush=True)
 
     def exited(self, pid: int, status: int) -> bool:
         """Note the end of a process and start another if it was not told to end; False when it is not ours."""

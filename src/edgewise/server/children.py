@@ -72,12 +72,12 @@ class Children:
         if self._supervisor.draining or child.pid:
             return
         try:
-            channel = processes.start(child, self._reactor.timers, lambda: self._supervisor.forked(child.slot))
+            processes.start(child, self._reactor.timers, lambda: self._supervisor.forked(child.slot))
         except OSError as error:
             log.error("cannot start %s: %s", child.name, error)
             self._reactor.timers.after(child.backoff.died(0.0), lambda: self._start(child))
             return
-        self._reactor.watch(channel.fileno(), lambda: self._event(child))
+        self._watch(child)
 
     def _event(self, child: Child) -> None:
         channel = child.channel
@@ -87,23 +87,27 @@ class Children:
         try:
             received = channel.receive()
         except EOFError:
-            self._reactor.unwatch(channel.fileno())
+            self._disconnect(child)
             return
         except msgspec.DecodeError as error:
             log.error("%s sent what is no message, so it is killed: %s", child.name, error)
-            self._reactor.unwatch(channel.fileno())
+            self._disconnect(child)
             processes.kill(child.pid)
             return
         for message, _descriptors in received:
             self._heard(child, message)
-        self._watch(channel)
+        self._watch(child)
 
-    def _watch(self, channel: Channel[m.ToSupervisor]) -> None:
-        self._reactor.watch(channel.fileno(), self._event_of(channel), READ | WRITE if channel.pending else READ)
+    def _disconnect(self, child: Child) -> None:
+        if child.channel is not None:
+            self._reactor.unwatch(child.channel.fileno())
+            child.channel.close()
+            child.channel = None
 
-    def _event_of(self, channel: Channel[m.ToSupervisor]) -> Callable[[], None]:
-        child = next(child for child in self if child.channel is channel)
-        return lambda: self._event(child)
+    def _watch(self, child: Child) -> None:
+        if child.channel is not None:
+            events = READ | WRITE if child.channel.pending else READ
+            self._reactor.watch(child.channel.fileno(), lambda: self._event(child), events)
 
     def _heard(self, child: Child, message: m.ToSupervisor) -> None:
         reloads = self._supervisor.reloads
@@ -125,7 +129,7 @@ class Children:
         """Send to one child; to one that is gone, nothing."""
         if child.channel is not None:
             child.channel.send(message, descriptors)
-            self._watch(child.channel)
+            self._watch(child)
 
     def tell_state(self) -> None:
         """Tell the control process how every process is doing."""
@@ -143,11 +147,8 @@ class Children:
         self.tell_state()
 
     def _ended(self, child: Child, status: int) -> None:
-        if child.channel is not None:
-            self._event(child)
-            self._reactor.unwatch(child.channel.fileno())
-            child.channel.close()
-            child.channel = None
+        self._event(child)
+        self._disconnect(child)
         pid, child.pid, child.ready = child.pid, 0, False
         self._supervisor.reloads.lost(child.name)
         if child.slot is not None:

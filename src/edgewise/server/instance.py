@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.server.apps import Apps, app_specs, socket_path
-from edgewise.server.run_directory import RunDirectory, base_directory
+from edgewise.server.run_directory import RunDirectory, RunDirectoryError, base_directory
 from edgewise.server.secret import state_directory, with_secrets
 
 if TYPE_CHECKING:
     from edgewise.config import Config
     from edgewise.server.reactor import Reactor
+
+_MAX_PATH = 107
+"""Bytes of sun_path less its NUL (unix(7))."""
 
 
 class Instance:
@@ -47,6 +50,7 @@ class Instance:
         upstreams = dict(config.upstreams)
         for name, spec in specs.items():
             paths = [socket_path(self._directory.path, name, index) for index in range(spec.processes)]
+            _check_lengths(paths)
             servers = [UpstreamServer(address=f"unix:{path}") for path in paths]
             health = upstreams[name].health or Health()
             upstreams[name] = upstreams[name].model_copy(update={"servers": servers, "health": health})
@@ -70,3 +74,12 @@ class Instance:
         if self._directory is not None:
             self._directory.remove()
             self._directory = None
+
+
+def _check_lengths(paths: list[Path]) -> None:
+    for path in paths:
+        if len(os.fsencode(path)) > _MAX_PATH:
+            raise RunDirectoryError(
+                f"{path} is too long for a Unix socket ({_MAX_PATH} bytes at most): "
+                "let XDG_RUNTIME_DIR name a directory with a shorter path"
+            )

@@ -60,7 +60,7 @@ class Child:
         }
 
 
-def start(child: Child, timers: Timers, in_child: Callable[[], None]) -> Channel[ToSupervisor]:
+def start(child: Child, timers: Timers, in_child: Callable[[], None]) -> None:
     """Fork `child.main`; `in_child` first closes there what belongs to the supervisor alone. Raises OSError.
 
     The fork holds no other process's end of a channel, so a supervisor that dies, however it dies, is an end of file
@@ -80,7 +80,6 @@ def start(child: Child, timers: Timers, in_child: Callable[[], None]) -> Channel
     child.ready = False
     child.error = ""
     child.channel = Channel(parent_end, ToSupervisor)  # type: ignore[arg-type]
-    return child.channel
 
 
 def _run(child: Child, parent_end: socket.socket, child_end: socket.socket, in_child: Callable[[], None]) -> int:

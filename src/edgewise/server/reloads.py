@@ -68,6 +68,10 @@ class Reloads:
         except (SlotsExhaustedError, ListenError, SecretError, RunDirectoryError) as error:
             self._refuse(str(error))
             return
+        except Exception as error:  # a defect must not take down what runs
+            log.exception("reload failed")
+            self._refuse(f"{type(error).__name__}: {error}")
+            return
         self._notes = restart_only(supervisor.generation.config, config)
         change = Change(added, supervisor.listeners.not_in(listeners))
         supervisor.shared.clear_fresh(generation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
@@ -64,7 +65,7 @@ class Supervisor:
                     signal.SIGCHLD: self.children.reap,
                 }
             )
-            self.apps.prepare(app_specs(self.generation.config), self._apps_ready)
+            self._start_apps()
             while not self._finished():
                 self.reactor.run_once()
         finally:
@@ -93,6 +94,12 @@ class Supervisor:
         self.children = Children(self, self._crew)
         self.reloads = Reloads(self)
 
+    def _start_apps(self) -> None:
+        try:
+            self.apps.prepare(app_specs(self.generation.config), self._apps_ready)
+        except OSError as error:
+            self.fail(f"cannot start the managed apps: {error.strerror or error}")
+
     def _apps_ready(self, error: str) -> None:
         """Every managed app serves (or one cannot): start accepting."""
         if self._draining:
@@ -112,8 +119,9 @@ class Supervisor:
                 self.fail(error)
         elif not self._serving and not self._draining and self.children.all_ready:
             self._serving = True
-            for line in self._addresses():
-                self._announce(line)
+            with contextlib.suppress(OSError):  # whoever read our output may be gone
+                for line in self._addresses():
+                    self._announce(line)
             notify.notify("READY=1", f"STATUS=generation {self.generation.number}")
         self.children.tell_state()
 

@@ -8,6 +8,7 @@ from edgewise.config import Config, build
 from edgewise.server.apps import app_specs, socket_path
 from edgewise.server.generation import first_generation
 from edgewise.server.instance import Instance
+from edgewise.server.run_directory import RunDirectoryError
 
 
 def config(**upstream: object) -> Config:
@@ -46,6 +47,16 @@ def test_a_managed_app_becomes_an_upstream_with_one_checked_server_a_process(
     assert names == ["shop.0.sock", "shop.1.sock"]
     assert loaded.health is not None
     assert loaded.health.type == "tcp"
+
+
+def test_a_run_directory_whose_path_is_too_long_for_sockets_is_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 90)))
+    instance = Instance(config, "test")
+    with pytest.raises(RunDirectoryError, match="too long for a Unix socket"):
+        instance.load()
+    instance.close()
 
 
 def test_a_generation_counts_up_and_keeps_the_slots_of_what_stays() -> None:
