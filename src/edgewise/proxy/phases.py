@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 from collections.abc import Awaitable, Callable
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.filters import Headers, Request, Response
 from edgewise.contracts.plan import Answer, ResponsePlan
-from edgewise.http.head import NO_BODY
+from edgewise.http.head import NO_BODY, RequestHead
 from edgewise.http.statuses import reason
-from edgewise.protocols.http1 import parse_request_head
+from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.http1 import hop_by_hop, parse_request_head
 from edgewise.proxy import attempts, lifecycle, plans
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ Step = Callable[[], Any]
 _log = logging.getLogger("edgewise.filters")
 _FRAMING = frozenset(("content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer"))
 """Fields a filter may read but not set: edgewise frames every message itself."""
+_UNSEEN = frozenset((b"x-accel-redirect", b"x-sendfile"))
+_TARGET = re.compile("[!-~]+")
 
 
 def run_request(exchange: Exchange) -> None:
@@ -39,23 +44,24 @@ def _after_request(exchange: Exchange, request: Request, response: Response | No
     if response is not None:
         lifecycle.answer(exchange, _as_answer(response))
         return
-    original = exchange.plan.request
-    if request.headers.changed or (request.path, request.query) != _path_and_query(exchange):
-        try:
-            exchange.head = _rebuilt(exchange, request)
-        except ValueError as error:
-            _failed(exchange, error)
-            return
-    if request.method != original.method.decode("latin-1"):
+    if request.method != exchange.plan.request.method.decode("latin-1"):
         _failed(exchange, ValueError("a filter cannot change the method"))
         return
+    if request.headers.changed or (request.path, request.query) != _path_and_query(exchange):
+        try:
+            _revise(exchange, request)
+        except (ValueError, ProtocolError) as error:
+            _failed(exchange, error)
+            return
     lifecycle.choose(exchange)
 
 
 def run_response(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
     """Run the route's response filters on the upstream's head, then send it as they left it."""
     request = exchange.request or _request_view(exchange)
-    response = Response(plan.status, None, _pairs(plan.response.fields))
+    unseen = (hop_by_hop(plan.response) | _UNSEEN) - {b"transfer-encoding"}
+    fields = [field for field in plan.response.fields if field.name not in unseen]
+    response = Response(plan.status, None, _pairs(fields))
     connection.pause()
     steps: list[Step] = [partial(hook, request, response) for hook in exchange.route.response_filters]
     _run(exchange, steps, lambda other: _after_response(exchange, connection, plan, rest, response, other))
@@ -77,17 +83,16 @@ def _after_response(
         connection.abandon()
         lifecycle.answer(exchange, _as_answer(other))
         return
-    head = plan.head
     if response.headers.changed or response.status != plan.status:
         bodiless = {204, 304}
-        if (response.status in bodiless) != (plan.status in bodiless):
-            _failed(exchange, ValueError(f"status {plan.status} cannot become {response.status}: its content differs"))
+        if (response.status in bodiless) != (plan.status in bodiless) or not 200 <= response.status <= 999:
+            _failed(exchange, ValueError(f"status {plan.status} cannot become {response.status}"))
             return
-        head = _response_head(plan, response)
-        exchange.status = response.status
+        plan = copy(plan)
+        plan.head = _response_head(exchange, plan, response)
+        plan.status = response.status
     connection.resume()
-    lifecycle.send_response(exchange, connection, plan, lifecycle.finished_head(exchange, plan, head), rest)
-    exchange.status = response.status
+    lifecycle.send_response(exchange, connection, plan, lifecycle.finished_head(exchange, plan), rest)
 
 
 # ---- driving ---------------------------------------------------------------------------------------------------------
@@ -129,8 +134,11 @@ async def _run_waiting(
                 if inspect.isawaitable(result):
                     result = await result
     except Exception as error:
-        exchange.task = None
-        _failed(exchange, error)
+        if exchange.task is not None:
+            exchange.task = None
+            _failed(exchange, error)
+        return
+    if exchange.task is None:  # given up meanwhile, and the filter paid no heed to its cancellation
         return
     exchange.task = None
     if result is None:
@@ -181,35 +189,42 @@ def _request_view(exchange: Exchange) -> Request:
     )
 
 
-def _rebuilt(exchange: Exchange, request: Request) -> bytes:
-    """Return the upstream head for a request that a filter changed; checked by the codec like any other."""
-    plan = exchange.plan
-    original = plan.request
-    target = request.path + ("?" + request.query if request.query else "")
-    lines = [f"{original.method.decode()} {target} HTTP/1.1\r\n"]
+def _revise(exchange: Exchange, request: Request) -> None:
+    """Give a request that a filter changed a plan of its own: the one in the memo serves other requests too."""
+    plan = copy(exchange.plan)
+    moved = (request.path, request.query) != _path_and_query(exchange)
+    head = _revised_head(request, plan.request, moved=moved)
+    plan.trace, plan.forwarded_for, plan.forwarded_proto, plan.simple = None, None, False, False
+    target = head.target if moved else plan.head.split(b" ", 2)[1]
+    plan.head = plans.request_bytes(plan, head, target, trusted=exchange.client.plans.trusted)
+    exchange.plan = plan
+
+
+def _revised_head(request: Request, original: RequestHead, *, moved: bool) -> RequestHead:
+    """Return the head that a filter left, checked by the codec like any other; framing stays as it was received."""
+    target = original.target.decode("latin-1")
+    if moved:
+        target = request.path + ("?" + request.query if request.query else "")
+        if not _TARGET.fullmatch(target):
+            raise ValueError(f"not a path and query: {target!r}")
+    lines = [f"{original.method.decode()} {target} HTTP/1.{original.minor}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _FRAMING]
-    if "host" not in request.headers:
+    if "host" not in request.headers and original.authority:
         lines.append(f"Host: {original.authority.decode('latin-1')}\r\n")
-    head = parse_request_head(("".join(lines) + "\r\n").encode("latin-1"))
-    head = head._replace(body=original.body, upgrade=original.upgrade, minor=original.minor)
+    head = parse_request_head(("".join(lines) + "\r\n").encode("latin-1"), len(lines))
+    fields = head.fields
     if original.body > NO_BODY or original.get(b"content-length") is not None:
-        head = head._replace(fields=(*head.fields, plans.length_field(original.body)))
-    target_bytes = (
-        head.target
-        if exchange.route.rewrite is None
-        else exchange.route.rewrite(head, {}, exchange.request.scheme.encode())
-    )
-    trusted = plan.forwarded_for is not None or plan.forwarded_proto
-    return plans.request_bytes(plan, head, target_bytes, trusted=trusted)
+        fields = (*fields, plans.length_field(original.body))
+    return head._replace(fields=fields, body=original.body, connection=original.connection, telling=True)
 
 
-def _response_head(plan: ResponsePlan, response: Response) -> bytes:
+def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -> bytes:
     """Return the client's head for a response that a filter changed; framing stays as the plan decided."""
     own = {b"content-length", b"transfer-encoding", b"connection"}
     kept = [line for line in plan.head.split(b"\r\n")[1:] if line.partition(b":")[0].lower() in own]
-    lines = [
-        f"{name}: {value}\r\n".encode("latin-1") for name, value in response.headers if name.lower() not in _FRAMING
-    ]
+    unset = _FRAMING | {"date"} if plan.dateless else _FRAMING
+    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in response.headers if name.lower() not in unset]
+    lines = plans.edited(lines, exchange.route.response_edits)
     lines += [line + b"\r\n" for line in kept]
     status = response.status
     text = plan.response.reason if status == plan.status else reason(status)
@@ -222,5 +237,5 @@ def _as_answer(response: Response) -> Answer:
         for name, value in response.headers
         if name.lower() not in _FRAMING and name.lower() != "date"
     )
-    body = response.body if isinstance(response.body, bytes) else b""
-    return Answer(response.status, fields, body)
+    body = response.body or b""
+    return Answer(response.status, fields, body.encode() if isinstance(body, str) else body)

@@ -30,12 +30,13 @@ _TRACESTATE_LIMIT = 512
 class Plans:
     """What one listener knows for one kind of peer: the memo, and how a plan is made on a miss."""
 
-    __slots__ = ("_scheme", "_table", "_trusted", "memo")
+    __slots__ = ("_scheme", "_table", "memo", "trusted")
 
     def __init__(self, table: Table, *, scheme: bytes, trusted: bool) -> None:
         self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
         self._scheme = scheme
-        self._trusted = trusted
+        self.trusted = trusted
+        """Are the peers `trusted_proxies`?"""
         self._table = table
 
     def load(self, table: Table) -> None:
@@ -47,7 +48,7 @@ class Plans:
         """Return the plan of `head` (bytes through the empty line). Raises ProtocolError for one to refuse."""
         plan: Plan | None = self.memo.get(head)
         if plan is None:
-            plan = make_plan(self._table, head, self._scheme, trusted=self._trusted)
+            plan = make_plan(self._table, head, self._scheme, trusted=self.trusted)
             self.memo.offer(head, plan)
         return plan
 
@@ -140,7 +141,7 @@ def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[byte
     if get(b"via") is not None:
         via = _joined(request, b"via") + b", " + via
     lines.append(b"Via: " + via + b"\r\n")
-    return _edited(lines, plan.route.forward_edits) if plan.route.forward_edits else lines
+    return edited(lines, plan.route.forward_edits) if plan.route.forward_edits else lines
 
 
 def _take_trace(plan: Plan, traceparent: bytes, request: RequestHead, lines: list[bytes]) -> None:
@@ -173,7 +174,7 @@ def _joined(request: RequestHead, name: bytes) -> bytes:
     return b", ".join(field.value for field in request.fields if field.name == name)
 
 
-def _edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> list[bytes]:
+def edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> list[bytes]:
     """Apply (set | add | remove, lower-case name, line) edits to field lines."""
     for action, name, line in edits:
         if action != "add":
@@ -235,7 +236,7 @@ def make_response_plan(
     dropped = hop_by_hop(response) | _RESPONSE_DROP
     lines = [field.line for field in response.fields if field.name not in dropped]
     if route.response_edits:
-        lines = _edited(lines, route.response_edits)
+        lines = edited(lines, route.response_edits)
     lines += _framing_lines(plan, response, head_only, minor)
     plan.accel = _accel(route, response.fields)
     plan.dateless = response.status >= 200 and response.get(b"date") is None
