@@ -154,8 +154,7 @@ class OutlierDetector:
         self._judge_at = now + settings.interval
         tallies, self._tallies = self._tallies, {}
         for endpoint in self._upstream.endpoints:
-            endpoint.successes = 0
-            served = endpoint in tallies and tallies[endpoint].ok > 0
+            served, endpoint.successes = endpoint.successes > 0, 0
             if endpoint.ejections and served and now - endpoint.ejected_until >= settings.interval:
                 endpoint.ejections -= 1
         counted = {

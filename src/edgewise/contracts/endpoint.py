@@ -95,7 +95,7 @@ class Upstream:
     __slots__ = (
         "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle",
         "max_waiting", "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout",
-        "response_timeout", "retries", "retry", "server_name", "spec", "tls",
+        "response_timeout", "retries", "retry", "server_name", "spec", "timed", "tls",
     )  # fmt: skip
 
     def __init__(self, name: str, endpoints: list[Endpoint], policy: BalancingPolicy) -> None:
@@ -105,7 +105,9 @@ class Upstream:
         self.pick: Callable[[Exchange], Endpoint | None] = policy.pick
         """Chooses an endpoint for an exchange; None when no endpoint is available."""
         self.outlier: Outlier | None = None
-        """Told of every attempt's end; None when neither ejection nor an observing policy needs it."""
+        """Told of attempts' ends; None when neither ejection nor an observing policy needs it."""
+        self.timed = False
+        """The detector wants to know of good attempts too, with their latency."""
         self.breaker: Any = None
         self.retry = Retry()
         self.connect_timeout = 2.0

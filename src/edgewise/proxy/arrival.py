@@ -112,8 +112,7 @@ class Arrival:
         self._handshake()
 
     def _handshake(self) -> None:
-        loop = self._engine.loop
-        loop.remove_writer(self.fd)
+        self._engine.remove_writer(self.fd)
         try:
             state = handshake(self._sock)
         except OSError:
@@ -122,7 +121,7 @@ class Arrival:
         if state == 1:
             self._engine.add_reader(self.fd, self._handshake)
         elif state == 2:
-            loop.add_writer(self.fd, self._handshake)
+            self._engine.add_writer(self.fd, self._handshake)
         else:
             self._settle(tls=True)
 
@@ -163,5 +162,5 @@ class Arrival:
     def close(self, *, cut: bool = False) -> None:
         """Close now; idempotent."""
         if self._sock is not None:
-            self._engine.loop.remove_writer(self.fd)
+            self._engine.remove_writer(self.fd)
             self._detach().close()

@@ -40,7 +40,12 @@ def judge(exchange: Exchange, ok: bool) -> None:
     assert group is not None
     if not ok:
         endpoint.failures += 1
-    if group.outlier is not None:
+    if group.outlier is None:
+        pass
+    elif ok and not group.timed:
+        endpoint.errors = 0
+        endpoint.successes += 1
+    else:
         # To the first byte: how long a download or a stream of events takes says nothing of the server.
         seconds = (exchange.first_byte or monotonic()) - (exchange.dispatched or exchange.started)
         group.outlier.attempted(endpoint, seconds, ok)

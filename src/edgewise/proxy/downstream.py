@@ -187,7 +187,7 @@ class Downstream:
         self._written = 0
         self._write_began = monotonic()
         self._extend_write_deadline()
-        self.engine.loop.add_writer(self.fd, self._on_writable)
+        self.engine.add_writer(self.fd, self._on_writable)
         return False
 
     def _on_writable(self) -> None:
@@ -199,7 +199,7 @@ class Downstream:
             return
         except OSError:
             self._out = None
-            self.engine.loop.remove_writer(self.fd)
+            self.engine.remove_writer(self.fd)
             self._break()
             return
         self._written += sent
@@ -208,7 +208,7 @@ class Downstream:
             self._extend_write_deadline()
             return
         self._out = None
-        self.engine.loop.remove_writer(self.fd)
+        self.engine.remove_writer(self.fd)
         self.deadline = FOREVER
         if self.finishing:
             assert self.exchange is not None
@@ -301,7 +301,7 @@ class Downstream:
         sock, self.sock = self.sock, None
         self.engine.remove_reader(self.fd)
         if self._out is not None:
-            self.engine.loop.remove_writer(self.fd)
+            self.engine.remove_writer(self.fd)
         self.engine.connections.discard(self)
         return sock
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Literal, Protocol
 
@@ -12,6 +12,7 @@ from edgewise.contracts.table import Limits, Table
 from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
 from edgewise.proxy.plans import Plans
+from edgewise.proxy.poller import Poller
 
 Kind = Literal["plain", "tls", "tcp"]
 _ACCEPTS = 64
@@ -66,8 +67,11 @@ class Engine:
     def __init__(self, loop: asyncio.AbstractEventLoop, ids: Ids) -> None:
         """Nothing is served before the first `load`."""
         self.loop = loop
-        self.add_reader: Callable[..., Any] = loop.add_reader
-        self.remove_reader: Callable[..., Any] = loop.remove_reader
+        poller = Poller(loop)
+        self.add_reader = poller.add_reader
+        self.add_writer = poller.add_writer
+        self.remove_reader = poller.remove_reader
+        self.remove_writer = poller.remove_writer
         self.next_id = ids.next_id
         self.span_id = ids.span_id
         self.connections: set[Any] = set()
@@ -101,12 +105,12 @@ class Engine:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what it accepts inherits this
         listener = Listener(sock, kind, self.table)
         self._listeners.append(listener)
-        self.loop.add_reader(sock.fileno(), self._accept, listener)
+        self.add_reader(sock.fileno(), partial(self._accept, listener))
 
     def unlisten(self, sock: socket.socket) -> None:
         """Accept what is queued on `sock`, then close it; connections go on."""
         for listener in [one for one in self._listeners if one.sock is sock]:
-            self.loop.remove_reader(sock.fileno())
+            self.remove_reader(sock.fileno())
             self._accept(listener)
             self._listeners.remove(listener)
             sock.close()

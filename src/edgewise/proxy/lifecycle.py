@@ -156,6 +156,9 @@ def upstream_head(exchange: Exchange) -> bytes:
     client = exchange.client
     request_id = exchange.request_id
     exchange.span_id = span_id = client.engine.span_id()
+    if plan.simple and plan.trace is None:
+        own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{request_id}-{span_id}-00\r\n{client.suffix}"
+        return plan.head + own.encode()
     trace_id, flags = plan.trace or (request_id, "00")
     origin = client.suffix if not (plan.forwarded_for or plan.forwarded_proto) else _trusted_origin(exchange)
     own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n{origin}"
@@ -190,7 +193,7 @@ def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, res
     body = exchange.body
     last = (body is not None and not body.complete) or exchange.client.engine.draining
     responses = closing_responses(exchange.plan, exchange.client.engine.limits) if last else exchange.plan.responses
-    plan = responses.find(head)
+    plan = responses.memo.young.get(head) or responses.find(head)
     if plan.sendable and not exchange.set_cookie:
         send_response(exchange, connection, plan, plan.head, rest)
     else:
@@ -300,7 +303,7 @@ def finish(exchange: Exchange) -> None:
     if body is not None and not body.complete:
         client.linger()
     else:
-        client.ended(close=_closes(exchange))
+        client.ended(close=exchange.plan.close or exchange.end != "" or client.engine.draining)
 
 
 def _closes(exchange: Exchange) -> bool:

@@ -122,7 +122,7 @@ class Tunnel:
         if sent < len(data):
             target.out = memoryview(data)[sent:]
             source.paused = True
-            self.engine.loop.add_writer(target.fd, self._flush_client if target is self._client else self._flush_server)
+            self.engine.add_writer(target.fd, self._flush_client if target is self._client else self._flush_server)
 
     def _flush_client(self) -> None:
         self._flush(self._client, self._server)
@@ -144,7 +144,7 @@ class Tunnel:
             target.out = target.out[sent:]
             return
         target.out = None
-        self.engine.loop.remove_writer(target.fd)
+        self.engine.remove_writer(target.fd)
         source.paused = False
         self.engine.add_reader(source.fd, self._from_client if source is self._client else self._from_server)
 
@@ -172,7 +172,7 @@ class Tunnel:
         for side in (self._client, self._server):
             self.engine.remove_reader(side.fd)
             if side.out is not None:
-                self.engine.loop.remove_writer(side.fd)
+                self.engine.remove_writer(side.fd)
             close_quietly(side.sock)
         exchange.end = end
         attempts.ended(exchange, None)

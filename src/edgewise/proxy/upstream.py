@@ -71,14 +71,14 @@ class UpstreamConnection:
         try:
             sock.connect(address)
         except (BlockingIOError, InterruptedError):
-            self.engine.loop.add_writer(self.fd, self._on_connected)
+            self.engine.add_writer(self.fd, self._on_connected)
         except OSError as error:
             self._connect_failed(error)
         else:
             self._connected()
 
     def _on_connected(self) -> None:
-        self.engine.loop.remove_writer(self.fd)
+        self.engine.remove_writer(self.fd)
         code = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._connect_failed(OSError(code, "connect failed"))
@@ -110,8 +110,7 @@ class UpstreamConnection:
         self._handshake()
 
     def _handshake(self) -> None:
-        loop = self.engine.loop
-        loop.remove_writer(self.fd)
+        self.engine.remove_writer(self.fd)
         self.engine.remove_reader(self.fd)
         try:
             state = handshake(self.sock)
@@ -121,7 +120,7 @@ class UpstreamConnection:
         if state == 1:
             self.engine.add_reader(self.fd, self._handshake)
         elif state == 2:
-            loop.add_writer(self.fd, self._handshake)
+            self.engine.add_writer(self.fd, self._handshake)
         else:
             self._usable()
 
@@ -189,7 +188,7 @@ class UpstreamConnection:
         if sent == len(data):
             return True
         self._out = memoryview(data)[sent:]
-        self.engine.loop.add_writer(self.fd, self._on_writable)
+        self.engine.add_writer(self.fd, self._on_writable)
         return False
 
     def _on_writable(self) -> None:
@@ -204,7 +203,7 @@ class UpstreamConnection:
             self._out = self._out[sent:]
             return
         self._out = None
-        self.engine.loop.remove_writer(self.fd)
+        self.engine.remove_writer(self.fd)
         if self.exchange is not None and self.exchange.body is not None:
             self.deadline = monotonic() + self._timeout
             self.exchange.body.flow()
@@ -342,7 +341,7 @@ class UpstreamConnection:
         sock, self.sock = self.sock, None
         self.engine.remove_reader(self.fd)
         out = b"" if self._out is None else bytes(self._out)
-        self.engine.loop.remove_writer(self.fd)
+        self.engine.remove_writer(self.fd)
         self.engine.connections.discard(self)
         return sock, out
 
