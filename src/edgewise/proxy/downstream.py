@@ -12,7 +12,7 @@ from edgewise.contracts.plan import Plan
 from edgewise.protocols.errors import ProtocolError
 from edgewise.proxy import lifecycle
 from edgewise.proxy.plans import Plans, empty_plan
-from edgewise.proxy.wire import FOREVER, HEAD_READ, REQUEST_READ, WOULD_BLOCK, Buffer, Source, close_quietly, reset
+from edgewise.proxy.wire import FOREVER, HEAD_READ, REQUEST_READ, WOULD_BLOCK, Buffer, Source, close_quietly, end_writing, reset
 
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
@@ -126,7 +126,7 @@ class Downstream:
             return None
         try:
             if end > limits.head_bytes:
-                raise ProtocolError(431, "request head too large")
+                raise ProtocolError(_too_large(data, limits.head_bytes), "request head too large")
             plan = self.plans.find(data if end == len(data) else data[:end])
         except ProtocolError as error:
             lifecycle.refuse(self, empty_plan(self.engine.table.unmatched), error.status, error.detail)
@@ -137,7 +137,7 @@ class Downstream:
     def _check_partial_head(self, data: bytes) -> None:
         status = 0
         if len(data) > self.engine.limits.head_bytes:
-            status = 414 if b"\r\n" not in data else 431
+            status = _too_large(data, self.engine.limits.head_bytes)
         elif _BARE_LF.search(data):
             status = 400
         if status:
@@ -264,7 +264,7 @@ class Downstream:
         self._lingering = True
         self.deadline = monotonic() + _LINGER_SECONDS
         try:
-            self.sock.shutdown(socket.SHUT_WR)
+            end_writing(self.sock)
         except OSError:
             self.close()
             return
@@ -278,6 +278,8 @@ class Downstream:
     def expired(self, now: float) -> None:
         """The deadline passed: what for depends on what the client owed."""
         exchange = self.exchange
+        if self.sock is None:
+            return
         if exchange is not None:
             self.deadline = FOREVER
             lifecycle.client_late(exchange, stalled=self._out is not None)
@@ -318,6 +320,11 @@ class Downstream:
             reset(sock)
         else:
             close_quietly(sock)
+
+
+def _too_large(data: bytes, limit: int) -> int:
+    """Return the status for a head over `limit` bytes: 414 where the request line alone is."""
+    return 431 if data.find(b"\r\n", 0, limit) >= 0 else 414
 
 
 def _origin_fields(ip: str, scheme: bytes) -> str:

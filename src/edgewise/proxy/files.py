@@ -16,6 +16,7 @@ from edgewise.http.dates import format_date, parse_date
 from edgewise.http.head import Field
 from edgewise.http.ranges import content_range, parse_range
 from edgewise.proxy import lifecycle
+from edgewise.proxy.content import UNREAD
 from edgewise.proxy.messages import error_answer, render
 
 if TYPE_CHECKING:
@@ -48,20 +49,14 @@ def locate(target: bytes, roots: tuple[tuple[bytes, str], ...]) -> str | None:
     None for anything that resolves, symbolic links included, to a place outside the directories.
     """
     text = target.decode("utf-8", "surrogateescape")
-    for prefix, root in roots:
+    for prefix, root in sorted(roots, key=lambda pair: -len(pair[0])):
         base = os.path.realpath(root)
-        uri = prefix.decode()
-        name = (
-            unquote(text[len(uri) :])
-            if text.startswith(uri)
-            else os.path.relpath(text, base)
-            if text[:1] == "/"
-            else ""
-        )
+        uri = prefix.decode().rstrip("/") + "/"
+        name = unquote(text[len(uri) :]) if text.startswith(uri) else os.path.relpath(text, base) if text[:1] == "/" else ""
         if not name or "\0" in name:
             continue
         found = os.path.realpath(os.path.join(base, name.lstrip("/")))
-        if found.startswith(base + os.sep):
+        if found.startswith(base.rstrip(os.sep) + os.sep):
             return found
     return None
 
@@ -133,6 +128,8 @@ class FileSource:
         exchange.status, exchange.answered = status, True
         fields = [*fields, (b"Date", format_date(time()))]
         close = plan.close or exchange.client.closing
+        if exchange.body is not None and not exchange.body.complete:
+            exchange.body, close = UNREAD, True
         bare = render(Answer(status, tuple(fields), b""), head_only=True, close=close, minor=plan.request.minor)
         head = bare.replace(b"Content-Length: 0\r\n", b"Content-Length: %d\r\n" % self._left)
         exchange.response_bytes += len(head)

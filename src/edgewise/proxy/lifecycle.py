@@ -284,6 +284,8 @@ def whole(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan
         connection.release()
     else:
         connection.abandon()
+        if body is not None and not body.complete:
+            exchange.body = UNREAD
     client = exchange.client
     client.source = None
     if client.flushed:

@@ -23,7 +23,7 @@ class Memo:
         self._seen: set[int] = set()
         self._max_entries = max_entries // 2
         self._max_bytes = max_bytes // 2
-        self._max_key = max_key
+        self._max_key = min(max_key, self._max_bytes - _OVERHEAD)
         self._bytes = 0
         self.misses = 0
 

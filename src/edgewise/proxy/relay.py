@@ -8,6 +8,7 @@ from edgewise.http.head import CHUNKED, UNTIL_CLOSE
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_last_chunk
 from edgewise.proxy import attempts, lifecycle
+from edgewise.proxy.content import UNREAD
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -80,4 +81,6 @@ class Relay:
     def _finish(self, data: bytes, *, clean: bool) -> None:
         self._send(data)
         self._connection.resume()
+        if self._plan.close and not self._exchange.plan.close:
+            self._exchange.body = UNREAD  # the client was told that its connection ends here
         lifecycle.whole(self._exchange, self._connection, self._plan, reusable=clean and self._plan.keep_alive)

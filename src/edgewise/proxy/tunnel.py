@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from edgewise.proxy import attempts, lifecycle, pool
-from edgewise.proxy.wire import REQUEST_READ, WOULD_BLOCK, close_quietly
+from edgewise.proxy.wire import REQUEST_READ, WOULD_BLOCK, close_quietly, end_writing
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -155,8 +154,8 @@ class Tunnel:
             self.close("")
             return
         try:
-            target.sock.shutdown(socket.SHUT_WR)
-        except OSError:
+            end_writing(target.sock)
+        except (OSError, ValueError):
             self.close("")
 
     def expired(self, now: float) -> None:

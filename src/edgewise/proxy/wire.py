@@ -52,6 +52,15 @@ def close_quietly(sock: socket.socket) -> None:
     sock.close()
 
 
+def end_writing(sock: socket.socket) -> None:
+    """Tell the peer that nothing more comes, and go on reading. Raises OSError where the connection is of no use."""
+    if isinstance(sock, ssl.SSLSocket):
+        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            sock.unwrap()  # SSLSocket.shutdown() would go on reading, too, but what TLS protects
+    else:
+        sock.shutdown(socket.SHUT_WR)
+
+
 def reset(sock: socket.socket) -> None:
     """Close with RST, so that a peer cannot take a cut-off answer for a whole one."""
     with contextlib.suppress(OSError):
