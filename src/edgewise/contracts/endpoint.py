@@ -107,7 +107,7 @@ class Upstream:
         self.outlier: Outlier | None = None
         """Told of attempts' ends; None when neither ejection nor an observing policy needs it."""
         self.timed = False
-        """The detector wants to know of good attempts too, with their latency."""
+        """Detector or breaker want to know of good attempts too; else only failures are judged."""
         self.breaker: Any = None
         self.retry = Retry()
         self.connect_timeout = 2.0

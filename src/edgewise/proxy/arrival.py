@@ -19,16 +19,19 @@ from edgewise.proxy.plans import tunnel_plan
 from edgewise.proxy.wire import WOULD_BLOCK, handshake
 
 if TYPE_CHECKING:
-    from edgewise.contracts.table import TcpRoute
     from edgewise.proxy.engine import Engine, Listener
 
 _PEEK = 20000
+_PAUSE = 0.05
+"""Seconds between two looks at a connection that wakes the worker without bringing anything."""
 
 
 class Arrival:
     """One accepted connection on its way to become a `Downstream` or a tunnel."""
 
-    __slots__ = ("_engine", "_listener", "_peer", "_proxied", "_sock", "_tls_key", "deadline", "exchange", "fd")
+    __slots__ = (
+        "_engine", "_listener", "_peer", "_proxied", "_seen", "_sock", "_tls_key", "deadline", "exchange", "fd",
+    )  # fmt: skip
 
     def __init__(
         self, engine: Engine, listener: Listener, sock: socket.socket, peer: tuple[str, int], *, proxied: bool
@@ -38,12 +41,22 @@ class Arrival:
         self._sock: Any = sock
         self._peer = peer
         self._proxied = proxied
+        self._seen = 0
+        """Bytes there were when last looked at."""
         self._tls_key: str | None = None
         self.exchange = None
         self.fd = sock.fileno()
         self.deadline = monotonic() + engine.limits.header_timeout
         engine.connections.add(self)
-        engine.add_reader(self.fd, self._on_bytes)
+        if not proxied and self._unread:
+            self._tunnel(None)
+        else:
+            engine.add_reader(self.fd, self._on_bytes)
+
+    @property
+    def _unread(self) -> bool:
+        """Is this a layer 4 session whose first bytes decide nothing? The server may be the one who speaks first."""
+        return self._listener.tcp is not None and self._listener.tcp.by_name is None
 
     def _on_bytes(self) -> None:
         """Look at what is there; consume only a whole PROXY header."""
@@ -62,7 +75,15 @@ class Arrival:
             self.close()
             return
         if not enough and self._sock is not None:
+            if len(data) == self._seen:  # woken for nothing new: by an end of file, or where SO_RCVLOWAT does nothing
+                self._engine.remove_reader(self.fd)
+                self._engine.loop.call_later(_PAUSE, self._look_again)
+            self._seen = len(data)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
+
+    def _look_again(self) -> None:
+        if self._sock is not None:
+            self._engine.add_reader(self.fd, self._on_bytes)
 
     def _understand(self, data: bytes) -> bool:
         if self._proxied:
@@ -74,15 +95,16 @@ class Arrival:
             self._proxied = False
             if isinstance(header.source, tuple):
                 self._peer = header.source
+            self._seen = 0
             data = data[size:]
-            if not data:
+            if not data and not self._unread:
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
                 return True
         kind = self._listener.kind
         if kind == "plain":
             self._settle(tls=False)
             return True
-        if kind == "tcp" and self._engine.table.tcp[self._listener.address].by_name is None:
+        if self._unread:
             self._tunnel(None)
             return True
         hello = tls_client_hello.peek(data)
@@ -135,7 +157,10 @@ class Arrival:
 
     def _tunnel(self, server_name: str | None) -> None:
         """Layer 4: choose an upstream and join the two (SNI passthrough where names are given)."""
-        route: TcpRoute = self._engine.table.tcp[self._listener.address]
+        route = self._listener.tcp
+        if route is None:
+            self.close()
+            return
         named = route.by_name(server_name) if route.by_name is not None and server_name else None
         group = named or route.default
         if group is None:

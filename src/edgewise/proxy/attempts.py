@@ -29,7 +29,10 @@ def ended(exchange: Exchange, ok: bool | None) -> None:
     if exchange.retrying:
         exchange.retrying = False
         group.retries -= 1
-    if ok is not None:
+    if ok and not group.timed:
+        endpoint.errors = 0
+        endpoint.successes += 1
+    elif ok is not None:
         judge(exchange, ok)
 
 
@@ -40,12 +43,7 @@ def judge(exchange: Exchange, ok: bool) -> None:
     assert group is not None
     if not ok:
         endpoint.failures += 1
-    if group.outlier is None:
-        pass
-    elif ok and not group.timed:
-        endpoint.errors = 0
-        endpoint.successes += 1
-    else:
+    if group.outlier is not None:
         # To the first byte: how long a download or a stream of events takes says nothing of the server.
         seconds = (exchange.first_byte or monotonic()) - (exchange.dispatched or exchange.started)
         group.outlier.attempted(endpoint, seconds, ok)

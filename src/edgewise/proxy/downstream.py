@@ -12,7 +12,17 @@ from edgewise.contracts.plan import Plan
 from edgewise.protocols.errors import ProtocolError
 from edgewise.proxy import lifecycle
 from edgewise.proxy.plans import Plans, empty_plan
-from edgewise.proxy.wire import FOREVER, HEAD_READ, REQUEST_READ, WOULD_BLOCK, Buffer, Source, close_quietly, end_writing, reset
+from edgewise.proxy.wire import (
+    FOREVER,
+    HEAD_READ,
+    REQUEST_READ,
+    WOULD_BLOCK,
+    Buffer,
+    Source,
+    close_quietly,
+    end_writing,
+    reset,
+)
 
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
@@ -81,7 +91,10 @@ class Downstream:
             plan = self.plans.memo.young.get(data)
             if plan is not None:
                 lifecycle.begin(self, plan)
-                return
+            else:
+                self.buffer = data
+                self.next_request()
+            return
         self._received(data)
 
     def _received(self, data: bytes) -> None:
@@ -238,15 +251,15 @@ class Downstream:
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
-    def ended(self, *, close: bool) -> None:
-        """An exchange is over: wait for the next request, or close."""
+    def ended(self, now: float, *, close: bool) -> None:
+        """An exchange is over at `now`: wait for the next request, or close."""
         self.exchange = None
         self.source = None
         self.finishing = False
         if close or self.broken:
             self.close()
             return
-        self.deadline = monotonic() + self.engine.limits.keepalive_timeout
+        self.deadline = now + self.engine.limits.keepalive_timeout
         if self._paused:
             self.resume_reading()
         if self.buffer:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from functools import partial
 from time import monotonic
 from typing import Any, Literal, Protocol
 
-from edgewise.contracts.table import Limits, Table
+from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
 from edgewise.proxy.plans import Plans
@@ -17,6 +18,9 @@ from edgewise.proxy.poller import Poller
 Kind = Literal["plain", "tls", "tcp"]
 _ACCEPTS = 64
 """Connections accepted in one go, so that a flood of new ones does not starve those under way."""
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_REST = 0.1
+"""Seconds without accepting after descriptors ran out: the listening socket stays readable all the while."""
 
 
 class Ids(Protocol):
@@ -44,7 +48,7 @@ class Listen(Protocol):
 class Listener:
     """A listening socket, with what is known of the peers that come in by it."""
 
-    __slots__ = ("address", "kind", "sock", "strangers", "trusted")
+    __slots__ = ("address", "kind", "sock", "strangers", "tcp", "trusted")
 
     def __init__(self, sock: socket.socket, listen: Listen, table: Table) -> None:
         self.sock = sock
@@ -53,6 +57,15 @@ class Listener:
         scheme = b"https" if kind == "tls" else b"http"
         self.strangers = Plans(table, scheme=scheme, trusted=False)
         self.trusted = Plans(table, scheme=scheme, trusted=True)
+        self.tcp: TcpRoute | None = table.tcp.get(self.address) if kind == "tcp" else None
+        """Where a layer 4 listener leads; the last known where the configuration no longer names it."""
+
+    def load(self, table: Table) -> None:
+        """Take a new generation."""
+        self.strangers.load(table)
+        self.trusted.load(table)
+        if self.kind == "tcp":
+            self.tcp = table.tcp.get(self.address, self.tcp)
 
 
 class Engine:
@@ -76,9 +89,11 @@ class Engine:
         self.span_id = ids.span_id
         self.connections: set[Any] = set()
         """All open connections (arrivals, clients, upstreams, tunnels); each has `deadline` and `expired(now)`."""
-        self.exchanges = 0
-        """Exchanges under way."""
+        self.servers = 0
+        """Those of them that are to upstream servers."""
         self.requests = 0
+        """Exchanges begun."""
+        self.finished = 0
         self.accepted = 0
         self.draining = False
         self._drained: asyncio.Future[None] | None = None
@@ -95,8 +110,7 @@ class Engine:
         self.limits = table.limits
         self._past_misses = self.figures()[5]
         for listener in self._listeners:
-            listener.strangers.load(table)
-            listener.trusted.load(table)
+            listener.load(table)
 
     def listen(self, sock: socket.socket, kind: Listen) -> None:
         """Accept connections on a listening socket."""
@@ -111,32 +125,40 @@ class Engine:
         """Accept what is queued on `sock`, then close it; connections go on."""
         for listener in [one for one in self._listeners if one.sock is sock]:
             self.remove_reader(sock.fileno())
-            self._accept(listener)
+            while self._accept(listener):
+                pass
             self._listeners.remove(listener)
             sock.close()
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, listener: Listener) -> bool:
+        """Accept what is there, within bounds; may there be more?"""
         for _ in range(_ACCEPTS):
             try:
                 sock, address = listener.sock.accept()
-            except OSError:  # nothing more to accept, or out of descriptors: the next tick's connections free some
-                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self.remove_reader(listener.sock.fileno())
+                    self.loop.call_later(_REST, self._accept_again, listener)
+                return False
             self.accepted += 1
-            if len(self.connections) >= self.limits.max_connections:
+            if len(self.connections) - self.servers >= self.limits.max_connections:
                 sock.close()
                 continue
             sock.setblocking(False)
             self._arrive(listener, sock, (address[0], address[1]) if isinstance(address, tuple) else ("unix:", 0))
+        return True
+
+    def _accept_again(self, listener: Listener) -> None:
+        if listener in self._listeners:
+            self.add_reader(listener.sock.fileno(), partial(self._accept, listener))
 
     def _arrive(self, listener: Listener, sock: socket.socket, peer: tuple[str, int]) -> None:
         if peer[0].startswith("::ffff:"):
             peer = (peer[0][7:], peer[1])
         table = self.table
-        wanted = (
-            table.tcp[listener.address].accept_proxy_protocol if listener.kind == "tcp" else table.accept_proxy_protocol
-        )
+        wanted = table.accept_proxy_protocol if listener.tcp is None else listener.tcp.accept_proxy_protocol
         proxied = wanted and (peer[0] == "unix:" or table.is_trusted(peer[0]))
         if listener.kind == "plain" and not proxied:
             self.settle(listener, sock, peer)
@@ -181,7 +203,14 @@ class Engine:
         memos = [plans.memo for one in self._listeners for plans in (one.strangers, one.trusted)]
         misses = sum(memo.misses for memo in memos) + self._past_misses
         size = sum(memo.size for memo in memos)
-        return len(self.connections), self.exchanges, size, self.accepted, max(0, self.requests - misses), misses
+        return (
+            len(self.connections),
+            self.requests - self.finished,
+            size,
+            self.accepted,
+            max(0, self.requests - misses),
+            misses,
+        )
 
     def drain(self, deadline_seconds: float) -> asyncio.Future[None]:
         """Accept no more, let exchanges finish, close what is idle; done when all is closed or that time passed."""
@@ -189,6 +218,9 @@ class Engine:
             self._drained = self.loop.create_future()
             self._drain_deadline = monotonic() + deadline_seconds
             self.draining = True
+            for listener in self._listeners:
+                listener.strangers.drain()
+                listener.trusted.drain()
             for listener in list(self._listeners):
                 self.unlisten(listener.sock)
             self.tick(monotonic())

@@ -52,7 +52,13 @@ def locate(target: bytes, roots: tuple[tuple[bytes, str], ...]) -> str | None:
     for prefix, root in sorted(roots, key=lambda pair: -len(pair[0])):
         base = os.path.realpath(root)
         uri = prefix.decode().rstrip("/") + "/"
-        name = unquote(text[len(uri) :]) if text.startswith(uri) else os.path.relpath(text, base) if text[:1] == "/" else ""
+        name = (
+            unquote(text[len(uri) :])
+            if text.startswith(uri)
+            else os.path.relpath(text, base)
+            if text[:1] == "/"
+            else ""
+        )
         if not name or "\0" in name:
             continue
         found = os.path.realpath(os.path.join(base, name.lstrip("/")))

@@ -34,7 +34,6 @@ def begin(client: Downstream, plan: Plan) -> None:
     exchange = Exchange(client, plan, monotonic(), engine.next_id())
     client.exchange = exchange
     client.deadline = FOREVER
-    engine.exchanges += 1
     engine.requests += 1
     if plan.simple:
         dispatch(exchange)
@@ -50,7 +49,6 @@ def begin_tunnel(client: Downstream, plan: Plan, group: Upstream) -> None:
     client.exchange = exchange
     client.deadline = FOREVER
     client.pause_reading()
-    engine.exchanges += 1
     engine.requests += 1
     dispatch(exchange)
 
@@ -155,7 +153,7 @@ def upstream_head(exchange: Exchange) -> bytes:
     plan = exchange.plan
     client = exchange.client
     request_id = exchange.request_id
-    exchange.span_id = span_id = client.engine.span_id()
+    exchange.span_id = span_id = request_id[:16] if exchange.attempts == 1 else client.engine.span_id()
     if plan.simple and plan.trace is None:
         own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{request_id}-{span_id}-00\r\n{client.suffix}"
         return plan.head + own.encode()
@@ -187,12 +185,13 @@ def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
 
 def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, rest: bytes) -> None:
     """The server's response head is in: prepare the client's, send it with the content that came along."""
-    if exchange.hedge is not None or exchange.primary is not None:
+    if exchange.hedge is not exchange.primary:  # None and None where nothing is hedged
         exchange = hedging.settle(exchange)
     exchange.first_byte = monotonic()
     body = exchange.body
-    last = (body is not None and not body.complete) or exchange.client.engine.draining
-    responses = closing_responses(exchange.plan, exchange.client.engine.limits) if last else exchange.plan.responses
+    responses = exchange.plan.responses
+    if body is not None and not body.complete:
+        responses = closing_responses(exchange.plan, exchange.client.engine.limits)
     plan = responses.memo.young.get(head) or responses.find(head)
     if plan.sendable and not exchange.set_cookie:
         send_response(exchange, connection, plan, plan.head, rest)
@@ -278,34 +277,35 @@ def send_response(
 
 def whole(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, *, reusable: bool) -> None:
     """The server's answer is complete: free its connection, and finish once the client has it all."""
-    attempts.ended(exchange, ok=not plan.gateway_error)
+    now = monotonic()
+    attempts.ended(exchange, not plan.gateway_error)
     body = exchange.body
     if reusable and (body is None or body.complete):
-        connection.release()
+        connection.release(now)
     else:
         connection.abandon()
         if body is not None and not body.complete:
             exchange.body = UNREAD
     client = exchange.client
-    client.source = None
     if client.flushed:
-        finish(exchange)
+        finish(exchange, now)
     else:
+        client.source = None
         client.finishing = True
 
 
-def finish(exchange: Exchange) -> None:
+def finish(exchange: Exchange, now: float = 0.0) -> None:
     """All is written: tell the observers and free the client for its next request."""
-    exchange.ended = monotonic()
+    exchange.ended = now = now or monotonic()
     client = exchange.client
-    client.engine.exchanges -= 1
+    client.engine.finished += 1
     for done in exchange.route.done:
         done(exchange)
     body = exchange.body
     if body is not None and not body.complete:
         client.linger()
     else:
-        client.ended(close=exchange.plan.close or exchange.end != "" or client.engine.draining)
+        client.ended(now, close=exchange.plan.close or exchange.end != "" or client.engine.draining)
 
 
 def _closes(exchange: Exchange) -> bool:
@@ -359,7 +359,6 @@ def refuse(client: Downstream, plan: Plan, status: int, reason: str) -> None:
     client.exchange = exchange
     client.deadline = FOREVER
     client.buffer = b""
-    engine.exchanges += 1
     engine.requests += 1
     exchange.end, exchange.failure = "client-head", reason
     exchange.body = UNREAD

@@ -30,7 +30,7 @@ _TRACESTATE_LIMIT = 512
 class Plans:
     """What one listener knows for one kind of peer: the memo, and how a plan is made on a miss."""
 
-    __slots__ = ("_scheme", "_table", "memo", "trusted")
+    __slots__ = ("_draining", "_scheme", "_table", "memo", "trusted")
 
     def __init__(self, table: Table, *, scheme: bytes, trusted: bool) -> None:
         self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
@@ -38,24 +38,35 @@ class Plans:
         self.trusted = trusted
         """Are the peers `trusted_proxies`?"""
         self._table = table
+        self._draining = False
 
     def load(self, table: Table) -> None:
         """Take a new generation; nothing of the old one is kept."""
         self._table = table
         self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
 
+    def drain(self) -> None:
+        """From now on each answer says that it is the last on its connection."""
+        self._draining = True
+        self.load(self._table)
+
     def find(self, head: bytes) -> Plan:
         """Return the plan of `head` (bytes through the empty line). Raises ProtocolError for one to refuse."""
         plan: Plan | None = self.memo.get(head)
         if plan is None:
-            plan = make_plan(self._table, head, self._scheme, trusted=self.trusted)
+            plan = make_plan(self._table, head, self._scheme, trusted=self.trusted, last=self._draining)
             self.memo.offer(head, plan)
         return plan
 
 
-def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool) -> Plan:
-    """Parse, match and prepare. Raises ProtocolError for a head that must be refused (RFC 9112)."""
+def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool, last: bool = False) -> Plan:
+    """Parse, match and prepare; with `last`, as if the client had asked to close the connection after the answer.
+
+    Raises ProtocolError for a head that must be refused (RFC 9112).
+    """
     request = parse_request_head(head, table.limits.head_fields)
+    if last:
+        request = request._replace(keep_alive=False)
     return matched_plan(table, request, table.match(request), scheme, trusted=trusted)
 
 
@@ -96,7 +107,7 @@ def matched_plan(
     plan.head = request_bytes(plan, request, target, trusted=trusted)
     plan.idempotent = request.method in IDEMPOTENT
     plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits)
-    plan.simple = route.direct and not (trusted or request.body or plan.upgrade or plan.tls_key)
+    plan.simple = route.direct and plan.idempotent and not (trusted or request.body or plan.upgrade or plan.tls_key)
     return plan
 
 

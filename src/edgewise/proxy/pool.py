@@ -41,7 +41,7 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
     connection.connect()
 
 
-def give_back(connection: upstream.UpstreamConnection) -> None:
+def give_back(connection: upstream.UpstreamConnection, now: float) -> None:
     """Serve the one who waits longest, else keep the connection, most recently used first."""
     endpoint = connection.endpoint
     if endpoint.waiting:
@@ -57,7 +57,7 @@ def give_back(connection: upstream.UpstreamConnection) -> None:
     if len(idle) >= connection.group.max_idle or endpoint.drained:
         connection.close()
         return
-    connection.deadline = monotonic() + connection.group.idle_timeout
+    connection.deadline = now + connection.group.idle_timeout
     idle.append(connection)
 
 

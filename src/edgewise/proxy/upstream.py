@@ -65,6 +65,7 @@ class UpstreamConnection:
             return
         self.fd = sock.fileno()
         self.engine.connections.add(self)
+        self.engine.servers += 1
         sock.setblocking(False)
         if family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -144,12 +145,21 @@ class UpstreamConnection:
         """Send an exchange's request on this connection."""
         self.exchange = exchange
         exchange.upstream = self
-        exchange.dispatched = now = monotonic()
+        self._timeout = timeout = exchange.route.response_timeout or self.group.response_timeout
+        if exchange.plan.simple:
+            now = exchange.dispatched = exchange.started if exchange.attempts == 1 and self.reused else monotonic()
+            self.deadline = now + timeout
+            self.send(lifecycle.upstream_head(exchange))
+        else:
+            exchange.dispatched = monotonic()
+            self.deadline = exchange.dispatched + timeout
+            self._start_with_care(exchange)
+
+    def _start_with_care(self, exchange: Exchange) -> None:
+        """A tunnel, content, or a request that must not be sent twice."""
         if exchange.plan.tunnel:
             tunnel.join(exchange, self)
             return
-        self._timeout = exchange.route.response_timeout or self.group.response_timeout
-        self.deadline = now + self._timeout
         if self.reused and not exchange.plan.idempotent and not self._still_open():
             attempts.failed(exchange, 502, "upstream-send", "connection closed", sent=False, stale=True)
             return
@@ -318,18 +328,18 @@ class UpstreamConnection:
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
-    def release(self) -> None:
+    def release(self, now: float) -> None:
         """The exchange is over and the connection is clean: keep it, or give it to who waits."""
         self.exchange = None
-        self._relay = None
-        self._interim = 0
         self.reused = True
-        if self._paused:
+        if self._relay is not None:
+            self._relay = None
             self.resume()
+        self._interim = 0
         if self._out is not None:
             self.close()
-            return
-        pool.give_back(self)
+        else:
+            pool.give_back(self, now)
 
     def abandon(self) -> None:
         """The connection is of no further use."""
@@ -343,6 +353,7 @@ class UpstreamConnection:
         out = b"" if self._out is None else bytes(self._out)
         self.engine.remove_writer(self.fd)
         self.engine.connections.discard(self)
+        self.engine.servers -= 1
         return sock, out
 
     def close(self) -> None:

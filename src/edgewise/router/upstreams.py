@@ -123,7 +123,7 @@ def _settings(upstream: Upstream, spec: Spec) -> None:
     upstream.outlier = _outlier(upstream, spec)
     eject = spec.eject
     by_rate = eject is not False and (eject.success_rate is not None or eject.latency_factor is not None)
-    upstream.timed = by_rate or observer_of(upstream.policy) is not None
+    upstream.timed = by_rate or spec.breaker is not None or observer_of(upstream.policy) is not None
     if spec.breaker is not None:
         breaker = spec.breaker
         upstream.breaker = CircuitBreaker(
