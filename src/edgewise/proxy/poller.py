@@ -18,7 +18,7 @@ _WRITABLE = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _BATCH = 64
 """Sockets served in one wake-up, before the loop looks at its timers and other handles again."""
 
-Callback = Callable[[], None]
+Callback = Callable[[], object]
 
 
 class Poller:
