@@ -4,8 +4,8 @@
 socket and of a socket pair shared with the supervisor (READY goes up when the app serves, or FAILED and why it never
 will; its end of file means that the supervisor died), asgi | wsgi | auto, the app, and the seconds to finish requests.
 
-uvicorn runs both kinds, WSGI through a2wsgi. Granian was the alternative for WSGI: it puts a supervisor of its own and
-a second process around each worker, where here one process a socket is what is watched, restarted and made sticky.
+uvicorn runs both kinds, WSGI through `server.wsgi`. Granian was the alternative; it puts a supervisor of its own and a
+second process around each worker, where here one process a socket is what is watched, restarted and made sticky.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import uvicorn
 
 from edgewise.server.app_protocol import FAILED, READY
+from edgewise.server.wsgi import Wsgi
 
 
 class AppError(Exception):
@@ -71,25 +72,10 @@ def interface_of(app: Any) -> str:
 
 
 def as_asgi(app: Any, interface: str) -> Any:
-    """Return `app` as an ASGI application. Raises AppError when a WSGI app finds no a2wsgi."""
+    """Return `app` as an ASGI application."""
     if (interface_of(app) if interface == "auto" else interface) == "asgi":
         return app
-    try:
-        from a2wsgi import WSGIMiddleware
-    except ImportError:
-        raise AppError("WSGI apps need a2wsgi: pip install 'edgewise[apps]'") from None
-    return _without_underscores(WSGIMiddleware(app))
-
-
-def _without_underscores(app: Any) -> Any:
-    """Drop fields with `_` in the name: WSGI could not tell them from those with `-` that a proxy vouches for."""
-
-    async def filtered(scope: Any, receive: Any, send: Any) -> None:
-        if "headers" in scope:
-            scope = {**scope, "headers": [field for field in scope["headers"] if b"_" not in field[0]]}
-        await app(scope, receive, send)
-
-    return filtered
+    return Wsgi(app)
 
 
 class SupervisedServer(uvicorn.Server):
