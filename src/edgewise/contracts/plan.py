@@ -114,7 +114,7 @@ class Plan:
         """TLS settings this host wants; a connection made under others gets 421 (RFC 9110 section 7.4)."""
         self.tunnel = False
         """A layer 4 session: bytes are relayed, not parsed."""
-        self.log: bytes | None = None
+        self.log: str | None = None
         """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
 
 

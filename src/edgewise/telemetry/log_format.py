@@ -57,9 +57,6 @@ _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """Bytes that need no escape in either format."""
 
 
-_SHOWN = frozenset((b"user-agent", b"referer"))
-
-
 class _Memo(dict[Any, str]):
     """A bounded memo of one function."""
 
@@ -81,7 +78,7 @@ def json_renderer() -> Render:
     durations = _Memo(_milliseconds)
     stamps = _Memo(_timestamp)
 
-    def plan_members(plan: Plan) -> bytes:
+    def plan_members(plan: Plan) -> str:
         head = plan.request
         agent, referer = _agent_and_referer(head)
         path, query, referer_string = json_strings(head.path, head.query or b"", referer)
@@ -89,7 +86,7 @@ def json_renderer() -> Render:
             f'"method":{strings[head.method]},"path":{path},"query":{query},'
             f'"host":{strings[head.host]},"protocol":"HTTP/1.{head.minor}","route":{strings[plan.route.name]},'
             f'"user_agent":{strings[agent]},"referer":{referer_string}'
-        ).encode()
+        )
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
@@ -101,7 +98,7 @@ def json_renderer() -> Render:
             connect = durations[floor(((dispatched or ended) - connected) * 1e6)] if connected else "0.000"
             wait = durations[floor((first - dispatched) * 1e6)] if first else "0.000"
             lines.append(
-                f'{{"ts":"{stamps[floor((started + offset) * 1e3)]}",{(plan.log or plan_members(plan)).decode()},'
+                f'{{"ts":"{stamps[floor((started + offset) * 1e3)]}",{plan.log or plan_members(plan)},'
                 f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]},"request_id":"{request_id}",'
                 f'"trace_id":"{request_id if trace is None else trace[0]}",'
                 f'"t":{{"queue":{queue},"connect":{connect},"first":{wait},'
@@ -118,19 +115,19 @@ def combined_renderer() -> Render:
     clients = _Memo(lambda client: text(client.encode("utf-8", "replace")) or "-")
     clock = _Memo(_combined_time)
 
-    def plan_parts(plan: Plan) -> bytes:
+    def plan_parts(plan: Plan) -> str:
         head = plan.request
         agent, referer = _agent_and_referer(head)
         plan.log = (
             f'"{strings[head.method]} {text(head.target)} HTTP/1.{head.minor}"\n'
             f'"{text(referer) or "-"}" "{strings[agent] or "-"}"'
-        ).encode("ascii")
+        )
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
         lines = []
         for plan, client, started, _, _, _, _, sent, _, _, outcome in entries:
-            request_line, _, agents = (plan.log or plan_parts(plan)).decode().partition("\n")
+            request_line, _, agents = (plan.log or plan_parts(plan)).partition("\n")
             lines.append(
                 f"{clients[client]} - - [{clock[floor(started + offset)]}] "
                 f"{request_line} {outcome[0]} {sent} {agents}\n"
@@ -168,14 +165,18 @@ def text(value: bytes) -> str:
 
 
 def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
-    """Return the values of User-Agent and Referer, b"" for what is absent (one pass; heads are often unique)."""
-    agent = referer = b""
-    for name, value, _ in [field for field in head.fields if field.name in _SHOWN]:
-        if name == b"user-agent":
-            agent = agent or value
-        else:
-            referer = referer or value
-    return agent, referer
+    """Return the values of User-Agent and Referer, b"" for what is absent."""
+    return _shown(head, b"\nUser-Agent: ", b"user-agent"), _shown(head, b"\nReferer: ", b"referer")
+
+
+def _shown(head: RequestHead, line: bytes, name: bytes) -> bytes:
+    """Find a field in the joined lines, in its usual spelling, else among the fields: heads are often unique."""
+    lines = head.forward
+    at = lines.find(line)
+    if at < 0:
+        return head.get(name) or b""
+    at += len(line)
+    return lines[at : lines.index(b"\r", at)]
 
 
 def _json_outcome(outcome: Outcome) -> str:

@@ -141,7 +141,7 @@ def test_a_plan_is_rendered_once(make_exchange: Make) -> None:
     first = line(exchange, render)
     fragment = exchange.plan.log
     assert fragment is not None
-    assert fragment.decode() in first
+    assert fragment in first
     assert line(exchange, render) == first
     assert exchange.plan.log is fragment
 
