@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 _OVERHEAD = 3000
-"""Bytes a kept plan is taken to cost beside its key."""
+"""Bytes a kept plan is taken to cost beside the copies of its key."""
+_COPIES = 4
+"""Times the bytes of a head are in memory: the key, the lines and values of its parse, the head to send on."""
 
 
 class Memo:
@@ -23,7 +25,7 @@ class Memo:
         self._seen: set[int] = set()
         self._max_entries = max_entries // 2
         self._max_bytes = max_bytes // 2
-        self._max_key = min(max_key, self._max_bytes - _OVERHEAD)
+        self._max_key = min(max_key, (self._max_bytes - _OVERHEAD) // _COPIES)
         self._bytes = 0
         self.misses = 0
 
@@ -60,15 +62,20 @@ class Memo:
     @property
     def size(self) -> int:
         """Bytes the kept entries are taken to cost, at most."""
-        return self._bytes + sum(len(key) + _OVERHEAD for key in self._old)
+        return self._bytes + sum(map(_cost, self._old))
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
 
     def _keep(self, key: bytes, value: Any) -> None:
-        self._bytes += len(key) + _OVERHEAD
+        cost = _cost(key)
+        self._bytes += cost
         if len(self.young) >= self._max_entries or self._bytes > self._max_bytes:
             self._old = self.young
             self.young = {}
-            self._bytes = len(key) + _OVERHEAD
+            self._bytes = cost
         self.young[key] = value
+
+
+def _cost(key: bytes) -> int:
+    return _COPIES * len(key) + _OVERHEAD
