@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import shutil
 import signal
@@ -131,3 +132,13 @@ def test_edgewise_runs_the_example_apps(module: str, protocol: bytes, tmp_path: 
             process.wait(20)
     assert all(answer.startswith(b"hello over " + protocol) for answer in answers), (tmp_path / "log").read_text()
     assert len(answers) == 2
+
+
+def test_the_readmes_configuration_passes_edgewise_check(tmp_path: Path) -> None:
+    [text] = re.findall(r"```toml\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), flags=re.DOTALL)
+    runpy.run_path(str(EXAMPLES / "tls-mtls" / "make_certificates.py"))["main"](tmp_path)
+    (tmp_path / "shop").mkdir()
+    shutil.copy(EXAMPLES / "filters" / "shop_filters.py", tmp_path / "shop" / "filters.py")
+    (tmp_path / "edgewise.toml").write_text(text.replace("/var/log/edgewise/", ""))
+    result = subprocess.run([COMMAND, "check"], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stdout + result.stderr
