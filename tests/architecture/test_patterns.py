@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "edgewise"
-# gh-106052: a possessive quantifier on a group, or an atomic group, that backtracks inside matches wrongly before 3.11.5.
+# gh-106052: a possessive quantifier on a group, or an atomic group, may match too much before CPython 3.11.5.
 _UNSAFE = re.compile(r"(?<!\[)\(\?>|(?<!\\)\)(?:[*+?]|\{[0-9,]+\})\+(?!\+)")
 
 

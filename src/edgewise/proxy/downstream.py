@@ -21,6 +21,7 @@ from edgewise.proxy.wire import (
     Source,
     close_quietly,
     end_writing,
+    kept,
     reset,
 )
 
@@ -196,7 +197,7 @@ class Downstream:
             return True
         if sent == len(data):
             return True
-        self._out = memoryview(data)[sent:]
+        self._out = kept(data, sent)
         self._written = 0
         self._write_began = monotonic()
         self._extend_write_deadline()
@@ -305,6 +306,13 @@ class Downstream:
     def closing(self) -> bool:
         """Must the connection end after the present answer (the worker drains)?"""
         return self.engine.draining
+
+    def close_if_idle(self) -> None:
+        """Serve a request that has already arrived; close where there is none."""
+        if self.exchange is None and not self.buffer:
+            self.on_readable()
+            if self.exchange is None and not self.buffer:
+                self.close()
 
     def client_ip(self) -> str:
         """Return the client's address: the peer's, or the one a chain of trusted proxies vouches for."""

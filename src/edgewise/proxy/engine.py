@@ -14,6 +14,7 @@ from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
 from edgewise.proxy.plans import Plans
 from edgewise.proxy.poller import Poller
+from edgewise.proxy.wire import RESPONSE_READ
 
 Kind = Literal["plain", "tls", "tcp"]
 _ACCEPTS = 64
@@ -87,6 +88,8 @@ class Engine:
         self.remove_writer = poller.remove_writer
         self.next_id = ids.next_id
         self.span_id = ids.span_id
+        self.scratch = memoryview(bytearray(RESPONSE_READ))
+        """Where content is read into; whoever keeps some of it copies it before returning."""
         self.connections: set[Any] = set()
         """All open connections (arrivals, clients, upstreams, tunnels); each has `deadline` and `expired(now)`."""
         self.servers = 0
@@ -229,8 +232,10 @@ class Engine:
     def _check_drained(self, now: float) -> None:
         late = now > self._drain_deadline
         for connection in list(self.connections):
-            if late or (connection.exchange is None and isinstance(connection, Downstream) and not connection.buffer):
+            if late:
                 connection.close()
+            elif isinstance(connection, Downstream):
+                connection.close_if_idle()
         if late or not any(isinstance(one, Downstream) or one.exchange is not None for one in self.connections):
             for connection in list(self.connections):
                 connection.close()

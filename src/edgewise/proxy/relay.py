@@ -9,6 +9,7 @@ from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_last_chunk
 from edgewise.proxy import attempts, lifecycle
 from edgewise.proxy.content import UNREAD
+from edgewise.proxy.wire import Buffer
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -31,16 +32,16 @@ class Relay:
         self._decoder = ChunkedDecoder(status=502) if plan.body == CHUNKED else None
         self.until_close = plan.body == UNTIL_CLOSE
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: Buffer) -> None:
         """Take bytes read from the server."""
         if self._decoder is not None:
-            self._feed_chunked(data)
+            self._feed_chunked(bytes(data))
         elif self.until_close:
-            self._send(encode_chunk(data) if self._plan.chunk and data else data)
+            self._send(encode_chunk(bytes(data)) if self._plan.chunk and data else data)
         else:
             self._feed_counted(data)
 
-    def _feed_counted(self, data: bytes) -> None:
+    def _feed_counted(self, data: Buffer) -> None:
         self._remaining -= len(data)
         if self._remaining > 0:
             self._send(data)
@@ -71,14 +72,14 @@ class Relay:
         """The server closed, which ends content of unknown length."""
         self._finish(LAST_CHUNK if self._plan.chunk else b"", clean=True)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, data: Buffer) -> None:
         if self._head:
             data, self._head = self._head + data, b""
         self._exchange.response_bytes += len(data)
         if data and not self._exchange.client.send(data):
             self._connection.pause()
 
-    def _finish(self, data: bytes, *, clean: bool) -> None:
+    def _finish(self, data: Buffer, *, clean: bool) -> None:
         self._send(data)
         self._connection.resume()
         if self._plan.close and not self._exchange.plan.close:

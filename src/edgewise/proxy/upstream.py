@@ -11,7 +11,7 @@ from edgewise.contracts.plan import ResponsePlan
 from edgewise.protocols.errors import ProtocolError
 from edgewise.proxy import attempts, lifecycle, pool, tunnel
 from edgewise.proxy.relay import Relay
-from edgewise.proxy.wire import FOREVER, HEAD_READ, RESPONSE_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
+from edgewise.proxy.wire import FOREVER, HEAD_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
@@ -222,26 +222,46 @@ class UpstreamConnection:
 
     def on_readable(self) -> None:
         """Read once: a head, content, or the end of an idle connection."""
+        if self._relay is not None:
+            self._read_content(self._relay)
+            return
         if self._paused:
             self.engine.remove_reader(self.fd)
             return
         try:
-            data = self.sock.recv(HEAD_READ if self._relay is None else RESPONSE_READ)
+            data = self.sock.recv(HEAD_READ)
         except WOULD_BLOCK:
             return
         except OSError as error:
             self._lost(str(error))
             return
-        exchange = self.exchange
-        if exchange is None:
+        if self.exchange is None:
             self.close()  # an idle server has nothing to say but goodbye
-        elif not data:
-            self._on_eof()
-        elif self._relay is not None:
-            self.deadline = monotonic() + self._timeout
-            self._relay.feed(data)
-        else:
+        elif data:
             self.next_head(data)
+        else:
+            self._lost("closed by the server")
+
+    def _read_content(self, relay: Relay) -> None:
+        """Read once into the engine's buffer: a fresh one of this size would be mapped and unmapped at each read."""
+        if self._paused:
+            self.engine.remove_reader(self.fd)
+            return
+        engine = self.engine
+        try:
+            size = self.sock.recv_into(engine.scratch)
+        except WOULD_BLOCK:
+            return
+        except OSError as error:
+            self._lost(str(error))
+            return
+        if size:
+            self.deadline = monotonic() + self._timeout
+            relay.feed(engine.scratch[:size])
+        elif relay.until_close:
+            relay.end_of_file()
+        else:
+            self._lost("closed by the server")
 
     def next_head(self, data: bytes) -> None:
         """Take bytes where a response head is due; also called with what follows an interim one."""
@@ -278,12 +298,6 @@ class UpstreamConnection:
         assert self.exchange is not None
         self._relay = Relay(self.exchange, self, plan, head)
         self._relay.feed(rest)
-
-    def _on_eof(self) -> None:
-        if self._relay is not None and self._relay.until_close:
-            self._relay.end_of_file()
-        else:
-            self._lost("closed by the server")
 
     def _lost(self, reason: str) -> None:
         """The connection broke."""

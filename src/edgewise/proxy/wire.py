@@ -37,11 +37,10 @@ class Source(Protocol):
         """Go on; what was produced before is out."""
 
 
-def tune(sock: socket.socket) -> None:
-    """Set what every TCP connection needs; a no-op for Unix sockets."""
-    sock.setblocking(False)
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def kept(data: Buffer, sent: int) -> memoryview:
+    """Return what is left of `data` to send, safe to keep: the engine's read buffer is copied out of."""
+    rest = memoryview(data)[sent:]
+    return memoryview(bytes(rest)) if isinstance(data, memoryview) else rest
 
 
 def close_quietly(sock: socket.socket) -> None:

@@ -53,6 +53,8 @@ def _build(name: str, spec: Spec, before: Upstream | None, shared: Slots | None)
     if spec.srv is not None:
         key = f"{name}/{spec.srv}"
         names[key] = Endpoint(key, (spec.srv, 0), max_connections=spec.max_connections)
+        if shared is not None:
+            names[key].slot = shared.endpoints[key]
         endpoints += [one for one in kept.values() if one.origin == key]
     upstream = Upstream(name, endpoints, _policy(spec))
     upstream.names = names
