@@ -38,8 +38,8 @@ class Downstream:
 
     __slots__ = (
         "_discarded", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken", "buffer",
-        "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source", "suffix",
-        "tls", "tls_key",
+        "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source", "splicing",
+        "suffix", "tls", "tls_key",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: socket.socket, peer: tuple[str, int], plans: Plans, *, tls: bool) -> None:
@@ -62,6 +62,8 @@ class Downstream:
         self.source: Source | None = None
         """What produces the answer's bytes, paused while the client does not read."""
         self.broken = False
+        self.splicing = False
+        """Content waits in a pipe for the client to read."""
         self.deadline = monotonic() + engine.limits.header_timeout
         self._out: memoryview | None = None
         self._write_began = 0.0
@@ -193,14 +195,12 @@ class Downstream:
         except WOULD_BLOCK:
             sent = 0
         except OSError:
-            self._break()
+            self.lost()
             return True
         if sent == len(data):
             return True
         self._out = kept(data, sent)
-        self._written = 0
-        self._write_began = monotonic()
-        self._extend_write_deadline()
+        self.begin_write()
         self.engine.add_writer(self.fd, self._on_writable)
         return False
 
@@ -214,12 +214,11 @@ class Downstream:
         except OSError:
             self._out = None
             self.engine.remove_writer(self.fd)
-            self._break()
+            self.lost()
             return
-        self._written += sent
         if sent < len(self._out):
             self._out = self._out[sent:]
-            self._extend_write_deadline()
+            self.wrote(sent)
             return
         self._out = None
         self.engine.remove_writer(self.fd)
@@ -230,8 +229,17 @@ class Downstream:
         elif self.source is not None:
             self.source.resume()
 
-    def _extend_write_deadline(self) -> None:
-        """A client must read something within `send_timeout`, and keep above the minimum rate."""
+    def begin_write(self) -> None:
+        """The client reads more slowly than it is sent to: its time counts from here."""
+        self._written = 0
+        self._write_began = monotonic()
+        self.wrote(0)
+
+    def wrote(self, size: int) -> None:
+        """The client took `size` bytes: it must go on within `send_timeout`, and keep above the minimum rate."""
+        self._written += size
+        if size and not self.splicing and self._out is None:
+            return
         limits = self.engine.limits
         now = monotonic()
         self.deadline = now + limits.send_timeout
@@ -244,7 +252,7 @@ class Downstream:
         """Is everything written?"""
         return self._out is None
 
-    def _break(self) -> None:
+    def lost(self) -> None:
         """The client is gone; tell whoever works for it after the present step."""
         if not self.broken:
             self.broken = True
@@ -296,7 +304,7 @@ class Downstream:
             return
         if exchange is not None:
             self.deadline = FOREVER
-            lifecycle.client_late(exchange, stalled=self._out is not None)
+            lifecycle.client_late(exchange, stalled=self._out is not None or self.splicing)
         elif self.buffer:
             lifecycle.refuse(self, empty_plan(self.engine.table.unmatched), 408, "request head took too long")
         else:
@@ -323,8 +331,7 @@ class Downstream:
         assert self.sock is not None
         sock, self.sock = self.sock, None
         self.engine.remove_reader(self.fd)
-        if self._out is not None:
-            self.engine.remove_writer(self.fd)
+        self.engine.remove_writer(self.fd)
         self.engine.connections.discard(self)
         return sock
 

@@ -14,6 +14,7 @@ from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
 from edgewise.proxy.plans import Plans
 from edgewise.proxy.poller import Poller
+from edgewise.proxy.splice import Pipe
 from edgewise.proxy.wire import RESPONSE_READ
 
 Kind = Literal["plain", "tls", "tcp"]
@@ -90,6 +91,8 @@ class Engine:
         self.span_id = ids.span_id
         self.scratch = memoryview(bytearray(RESPONSE_READ))
         """Where content is read into; whoever keeps some of it copies it before returning."""
+        self.pipes: list[Pipe] = []
+        """Empty pipes for splicing."""
         self.connections: set[Any] = set()
         """All open connections (arrivals, clients, upstreams, tunnels); each has `deadline` and `expired(now)`."""
         self.servers = 0

@@ -9,7 +9,7 @@ from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_last_chunk
 from edgewise.proxy import attempts, lifecycle
 from edgewise.proxy.content import UNREAD
-from edgewise.proxy.wire import Buffer
+from edgewise.proxy.wire import WOULD_BLOCK, Buffer
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -31,6 +31,25 @@ class Relay:
         self._remaining = plan.body
         self._decoder = ChunkedDecoder(status=502) if plan.body == CHUNKED else None
         self.until_close = plan.body == UNTIL_CLOSE
+
+    def read(self) -> None:
+        """Read once, into the worker's buffer: a fresh one of this size would be mapped and unmapped at each read."""
+        connection = self._connection
+        scratch = connection.engine.scratch
+        try:
+            size = connection.sock.recv_into(scratch)
+        except WOULD_BLOCK:
+            return
+        except OSError as error:
+            connection.lost(str(error))
+            return
+        if size:
+            connection.await_answer()
+            self.feed(scratch[:size])
+        elif self.until_close:
+            self._end_of_file()
+        else:
+            connection.lost("closed by the server")
 
     def feed(self, data: Buffer) -> None:
         """Take bytes read from the server."""
@@ -68,7 +87,7 @@ class Relay:
             message += encode_last_chunk(decoder.trailers)
         self._finish(message, clean=not decoder.rest)
 
-    def end_of_file(self) -> None:
+    def _end_of_file(self) -> None:
         """The server closed, which ends content of unknown length."""
         self._finish(LAST_CHUNK if self._plan.chunk else b"", clean=True)
 
@@ -85,3 +104,6 @@ class Relay:
         if self._plan.close and not self._exchange.plan.close:
             self._exchange.body = UNREAD  # the client was told that its connection ends here
         lifecycle.whole(self._exchange, self._connection, self._plan, reusable=clean and self._plan.keep_alive)
+
+    def close(self) -> None:
+        """Nothing is held that would have to be given back."""

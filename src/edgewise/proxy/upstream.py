@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import ResponsePlan
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import attempts, lifecycle, pool, tunnel
+from edgewise.proxy import attempts, lifecycle, pool, splice, tunnel
 from edgewise.proxy.relay import Relay
 from edgewise.proxy.wire import FOREVER, HEAD_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
 
@@ -43,7 +43,7 @@ class UpstreamConnection:
         self.deadline = FOREVER
         self._buffer = b""
         self._out: memoryview | None = None
-        self._relay: Relay | None = None
+        self._relay: Relay | splice.Splice | None = None
         self._paused = False
         self._interim = 0
         self._timeout = 0.0
@@ -169,7 +169,7 @@ class UpstreamConnection:
         self.send(message)
 
     def await_answer(self) -> None:
-        """The request is whole: the time in which an answer must begin counts from here."""
+        """The request is whole, or some of the answer came: the time for the next bytes counts from here."""
         self.deadline = monotonic() + self._timeout
 
     def _still_open(self) -> bool:
@@ -222,46 +222,25 @@ class UpstreamConnection:
 
     def on_readable(self) -> None:
         """Read once: a head, content, or the end of an idle connection."""
-        if self._relay is not None:
-            self._read_content(self._relay)
-            return
         if self._paused:
             self.engine.remove_reader(self.fd)
+            return
+        if self._relay is not None:
+            self._relay.read()
             return
         try:
             data = self.sock.recv(HEAD_READ)
         except WOULD_BLOCK:
             return
         except OSError as error:
-            self._lost(str(error))
+            self.lost(str(error))
             return
         if self.exchange is None:
             self.close()  # an idle server has nothing to say but goodbye
         elif data:
             self.next_head(data)
         else:
-            self._lost("closed by the server")
-
-    def _read_content(self, relay: Relay) -> None:
-        """Read once into the engine's buffer: a fresh one of this size would be mapped and unmapped at each read."""
-        if self._paused:
-            self.engine.remove_reader(self.fd)
-            return
-        engine = self.engine
-        try:
-            size = self.sock.recv_into(engine.scratch)
-        except WOULD_BLOCK:
-            return
-        except OSError as error:
-            self._lost(str(error))
-            return
-        if size:
-            self.deadline = monotonic() + self._timeout
-            relay.feed(engine.scratch[:size])
-        elif relay.until_close:
-            relay.end_of_file()
-        else:
-            self._lost("closed by the server")
+            self.lost("closed by the server")
 
     def next_head(self, data: bytes) -> None:
         """Take bytes where a response head is due; also called with what follows an interim one."""
@@ -295,11 +274,18 @@ class UpstreamConnection:
 
     def relay(self, plan: ResponsePlan, head: bytes, rest: bytes) -> None:
         """Pass the content on, behind `head`, as it comes."""
-        assert self.exchange is not None
-        self._relay = Relay(self.exchange, self, plan, head)
-        self._relay.feed(rest)
+        exchange = self.exchange
+        assert exchange is not None
+        if exchange.client.flushed and splice.possible(exchange, self, plan, len(rest)):
+            exchange.response_bytes += len(head) + len(rest)
+            self._relay = splice.Splice(exchange, self, plan, plan.body - len(rest))
+            if not exchange.client.send(head + rest):
+                self.pause()
+            return
+        relay = self._relay = Relay(exchange, self, plan, head)
+        relay.feed(rest)
 
-    def _lost(self, reason: str) -> None:
+    def lost(self, reason: str) -> None:
         """The connection broke."""
         exchange = self.exchange
         if exchange is None:
@@ -368,6 +354,8 @@ class UpstreamConnection:
         self.engine.remove_writer(self.fd)
         self.engine.connections.discard(self)
         self.engine.servers -= 1
+        if self._relay is not None:
+            self._relay.close()
         return sock, out
 
     def close(self) -> None:
