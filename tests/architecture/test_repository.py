@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -27,3 +28,13 @@ def test_no_ignored_file_is_tracked() -> None:
 
 def test_the_license_is_the_apache_license() -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_links_in_the_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    broken = []
+    for document in documents:
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in link and not (document.parent / link).exists():
+                broken.append(f"{document.relative_to(ROOT)}: {link}")
+    assert broken == []
