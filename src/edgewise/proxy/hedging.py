@@ -20,7 +20,13 @@ def arm(exchange: Exchange) -> None:
     """Set the clock for a first attempt that may be hedged."""
     plan, group = exchange.plan, exchange.group
     assert group is not None
-    if exchange.attempts == 1 and plan.request.method == b"GET" and not plan.body and plan.upgrade is None:
+    if (
+        exchange.attempts == 1
+        and exchange.primary is None
+        and plan.request.method == b"GET"
+        and not plan.body
+        and plan.upgrade is None
+    ):
         exchange.hedge = exchange.client.engine.loop.call_later(group.hedge_after, _begin, exchange)
 
 
@@ -41,7 +47,7 @@ def _begin(exchange: Exchange) -> None:
     exchange.hedge = twin
     twin.retrying = True
     group.retries += 1
-    lifecycle.attempt(twin, endpoint)
+    lifecycle.dispatch(twin, endpoint)
 
 
 def _has_room(endpoint: Endpoint) -> bool:

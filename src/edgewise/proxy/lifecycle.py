@@ -117,35 +117,30 @@ def choose(exchange: Exchange) -> None:
     return None
 
 
-def dispatch(exchange: Exchange) -> None:
-    """Choose a server and begin an attempt at it."""
+def dispatch(exchange: Exchange, endpoint: Endpoint | None = None) -> None:
+    """Choose a server, unless one is given; take an idle connection to it, else open one or wait in its queue."""
     group = exchange.group
     assert group is not None
-    endpoint = group.pick(exchange)
     if endpoint is None:
-        return fail(exchange, 503, "edge-balancer", "no server available")
-    attempt(exchange, endpoint)
-    if group.hedge_after:
-        hedging.arm(exchange)
-    return None
-
-
-def attempt(exchange: Exchange, endpoint: Endpoint) -> None:
-    """Take an idle connection to the chosen server, else open one or wait in its queue."""
+        endpoint = group.pick(exchange)
+        if endpoint is None:
+            return fail(exchange, 503, "edge-balancer", "no server available")
     exchange.endpoint = endpoint
     exchange.attempts += 1
     exchange.attempting = True
     endpoint.active += 1
     endpoint.requests += 1
-    exchange.group.active += 1  # type: ignore[union-attr]  # set before any attempt
+    group.active += 1
+    if group.hedge_after:
+        hedging.arm(exchange)
     idle = endpoint.idle
     while idle:
         connection = idle.pop()
         if connection.sock is not None:
             exchange.connected = 0.0
             connection.start(exchange)
-            return
-    pool.open_or_wait(exchange, endpoint)
+            return None
+    return pool.open_or_wait(exchange, endpoint)
 
 
 def upstream_head(exchange: Exchange) -> bytes:

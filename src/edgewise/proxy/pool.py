@@ -41,24 +41,12 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
     connection.connect()
 
 
-def give_back(connection: upstream.UpstreamConnection, now: float) -> None:
-    """Serve the one who waits longest, else keep the connection, most recently used first."""
-    endpoint = connection.endpoint
-    if endpoint.waiting:
-        if connection.group.proxy_protocol:
-            connection.close()  # its header named another client
-            return
-        exchange = endpoint.waiting.popleft()
-        exchange.waiting = False
-        exchange.client.deadline = FOREVER
-        connection.start(exchange)
-        return
-    idle = endpoint.idle
-    if len(idle) >= connection.group.max_idle or endpoint.drained:
-        connection.close()
-        return
-    connection.deadline = now + connection.group.idle_timeout
-    idle.append(connection)
+def serve_waiting(connection: upstream.UpstreamConnection) -> None:
+    """Give a connection that became free to the one who waits longest."""
+    exchange = connection.endpoint.waiting.popleft()
+    exchange.waiting = False
+    exchange.client.deadline = FOREVER
+    connection.start(exchange)
 
 
 def forget(connection: upstream.UpstreamConnection) -> None:

@@ -329,17 +329,24 @@ class UpstreamConnection:
     # ---- ends --------------------------------------------------------------------------------------------------------
 
     def release(self, now: float) -> None:
-        """The exchange is over and the connection is clean: keep it, or give it to who waits."""
+        """The exchange is over and the connection is clean: give it to who waits, else keep it for the next."""
         self.exchange = None
         self.reused = True
+        self._interim = 0
         if self._relay is not None:
+            self._relay.close()
             self._relay = None
             self.resume()
-        self._interim = 0
+        endpoint, group = self.endpoint, self.group
         if self._out is not None:
             self.close()
+        elif endpoint.waiting:
+            pool.serve_waiting(self)
+        elif len(endpoint.idle) >= group.max_idle or endpoint.drained:
+            self.close()
         else:
-            pool.give_back(self, now)
+            self.deadline = now + group.idle_timeout
+            endpoint.idle.append(self)
 
     def abandon(self) -> None:
         """The connection is of no further use."""
