@@ -23,6 +23,8 @@ def upstream_context(settings: UpstreamTls) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(list(ALPN))
+    # Python would take an end without closure alert for a regular one, and a cut answer for a whole one.
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
