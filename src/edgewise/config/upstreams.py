@@ -133,7 +133,10 @@ class Retry(Model):
     attempts: PositiveCount = 2
     """Attempts in all, the first included."""
     on: list[RetryCondition] = Field(default=["connect"])
-    """Reasons: "connect" (no connection was made), and statuses, for idempotent methods."""
+    """Reasons: "connect" (no connection was made), and statuses for idempotent methods.
+
+    Idempotent requests are also sent again when a connection broke or no answer came in time.
+    """
     body_limit: Size = 65536
     """Request content kept for a retry; larger requests are not sent again."""
     budget_ratio: Annotated[float, Field(ge=0, le=1)] = 0.2

@@ -105,6 +105,8 @@ def _open(path: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
     if path != "stdout":
         return os.open(path, flags | os.O_CREAT, 0o640)
+    if stat.S_ISREG(os.fstat(1).st_mode):
+        return os.dup(1)  # one file position with what else goes to standard output
     try:
         # A new description of the same pipe, so that non-blocking mode is ours alone.
         return os.open("/dev/stdout", flags)
