@@ -72,7 +72,13 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
     fields, (sent_host, framed, options, protocol, expect), forward, telling = _request_fields(head, at)
     if len(fields) > max_fields:
         raise ProtocolError(431, "too many fields")
-    authority, host = _host(sent_host, minor)
+    authority = sent_host or b""
+    if sent_host is not None:
+        host = AUTHORITIES[sent_host][0]
+    elif minor:
+        raise ProtocolError(400, "no Host field")
+    else:
+        host = b""
     if other is not None:
         path, query, absolute = _resolve(method, other)
         target = None
@@ -148,7 +154,10 @@ def _request_fields(head: bytes, at: int) -> tuple[tuple[Field, ...], Governing,
         return before[0] + (secret,), before[1], before[2] + secret[2], before[3]
     after = BLOCKS[head[end + 2 : -2]]
     fields = (*before[0], secret, *after[0])
-    found = before[1] if after[1] is NOTHING_SAID else governing(fields)
+    if after[1] is NOTHING_SAID:
+        found = before[1]
+    else:
+        found = after[1] if before[1] is NOTHING_SAID else governing(fields)
     return fields, found, b"".join((before[2], secret[2], after[2])), before[3] or after[3]
 
 
@@ -158,14 +167,6 @@ def _bad_request_line(head: bytes) -> ProtocolError:
     if _OTHER_VERSION.match(head):
         return ProtocolError(505, "HTTP version not supported")
     return ProtocolError(400, "malformed request line")
-
-
-def _host(sent: bytes | None, minor: int) -> tuple[bytes, bytes]:
-    if sent is not None:
-        return sent, AUTHORITIES[sent][0]
-    if minor == 1:
-        raise ProtocolError(400, "no Host field")
-    return b"", b""
 
 
 def _normalised(path: bytes, allow_encoded_slash: bool) -> bytes:

@@ -95,9 +95,7 @@ def matched_plan(
     plan = Plan(route, request)
     if table.contexts is not None:
         plan.tls_key = table.contexts.key(request.host.decode("latin-1"))
-        if (
-            plan.tls_key and scheme == b"http" and route.answer is None
-        ):  # a client certificate cannot have been asked for
+        if plan.tls_key and scheme == b"http" and route.answer is None:  # nobody asked for the client's certificate
             return refuse_plan(table.unmatched, request, Refusal(421))
     if route.answer is not None:
         return answer_plan(plan, route.answer(request, params, scheme))
