@@ -154,10 +154,11 @@ def _request_fields(head: bytes, at: int) -> tuple[tuple[Field, ...], Governing,
         return before[0] + (secret,), before[1], before[2] + secret[2], before[3]
     after = BLOCKS[head[end + 2 : -2]]
     fields = (*before[0], secret, *after[0])
-    if after[1] is NOTHING_SAID:
-        found = before[1]
-    else:
-        found = after[1] if before[1] is NOTHING_SAID else governing(fields)
+    found = before[1]
+    if found is NOTHING_SAID:
+        found = after[1]
+    elif after[1] is not NOTHING_SAID:
+        found = governing(fields)
     return fields, found, b"".join((before[2], secret[2], after[2])), before[3] or after[3]
 
 
