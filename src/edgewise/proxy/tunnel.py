@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.proxy.engine import Engine
     from edgewise.proxy.upstream import UpstreamConnection
+
+_LAST_WORDS = 5.0
+"""Seconds without a byte that a TLS peer is given once the other side has ended."""
 
 
 def upgrade(exchange: Exchange, connection: UpstreamConnection, head: bytes, rest: bytes) -> None:
@@ -59,7 +64,7 @@ class _Side:
 class Tunnel:
     """Two sockets joined; each direction holds at most one read, and ends on its own (half-close)."""
 
-    __slots__ = ("_client", "_connection", "_server", "_timeout", "deadline", "engine", "exchange")
+    __slots__ = ("_client", "_connection", "_deaf", "_server", "_timeout", "deadline", "engine", "exchange")
 
     def __init__(
         self, engine: Engine, exchange: Exchange, connection: UpstreamConnection, client: Any, server: Any
@@ -69,6 +74,8 @@ class Tunnel:
         self._connection = connection
         self._client = _Side(client)
         self._server = _Side(server)
+        self._deaf = False
+        """Nothing of what the client sends is passed on any more."""
         self._timeout = engine.limits.tunnel_timeout
         self.deadline = monotonic() + self._timeout
 
@@ -82,7 +89,10 @@ class Tunnel:
             self._write(self._server, self._client, to_server)
 
     def _from_client(self) -> None:
-        self._relay(self._client, self._server)
+        if self._deaf:
+            self._drop()
+        else:
+            self._relay(self._client, self._server)
 
     def _from_server(self) -> None:
         self._relay(self._server, self._client)
@@ -153,14 +163,45 @@ class Tunnel:
         if target.eof:
             self.close("")
             return
+        if isinstance(target.sock, ssl.SSLSocket):
+            self._end_tls(target)
+            return
+        try:
+            target.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close("")
+
+    def _end_tls(self, target: _Side) -> None:
+        """End a direction toward a TLS peer, which `ssl` cannot tell without dropping what that peer sent meanwhile.
+
+        A client is told, and not heard any more; a server may still answer, and is waited for.
+        """
+        self._timeout = min(self._timeout, _LAST_WORDS)
+        self.deadline = monotonic() + self._timeout
+        if target is not self._client:
+            return
         try:
             end_writing(target.sock)
-        except (OSError, ValueError):
+        except OSError:
+            self.close("")
+            return
+        self._deaf = True
+        self.engine.add_reader(target.fd, self._from_client)
+
+    def _drop(self) -> None:
+        """Read what a client still sends, until its end: closing before would take back what it has not received."""
+        try:
+            data = self._client.sock.recv(REQUEST_READ)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            data = b""
+        if not data:
             self.close("")
 
     def expired(self, now: float) -> None:
         """Nothing was relayed for too long."""
-        self.close("edge-timeout")
+        self.close("" if self._client.eof or self._deaf else "edge-timeout")
 
     def close(self, end: str = "", *, cut: bool = False) -> None:
         """End both directions and the exchange; idempotent."""

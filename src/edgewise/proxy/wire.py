@@ -52,12 +52,14 @@ def close_quietly(sock: socket.socket) -> None:
 
 
 def end_writing(sock: socket.socket) -> None:
-    """Tell the peer that nothing more comes, and go on reading. Raises OSError where the connection is of no use."""
+    """Tell the peer that nothing more comes; what is read from here on (as TLS protects it) can only be dropped.
+
+    Raises OSError where the connection is of no use.
+    """
     if isinstance(sock, ssl.SSLSocket):
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            sock.unwrap()  # SSLSocket.shutdown() would go on reading, too, but what TLS protects
-    else:
-        sock.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError, ValueError):
+            sock.unwrap()
+    sock.shutdown(socket.SHUT_WR)
 
 
 def reset(sock: socket.socket) -> None:
