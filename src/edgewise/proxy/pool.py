@@ -43,6 +43,9 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
 
 def serve_waiting(connection: upstream.UpstreamConnection) -> None:
     """Give a connection that became free to the one who waits longest."""
+    if connection.group.proxy_protocol:
+        connection.close()  # its header named another client
+        return
     exchange = connection.endpoint.waiting.popleft()
     exchange.waiting = False
     exchange.client.deadline = FOREVER
