@@ -19,9 +19,9 @@ from edgewise.proxy.engine import Engine
 from edgewise.router import build
 from edgewise.server.listeners import Listener
 from edgewise.telemetry.access_log import AccessLog
+from edgewise.telemetry.ids import IdSource
 from edgewise.telemetry.layout import MetricsMemory
 from edgewise.telemetry.metrics import MetricsObserver
-from edgewise.telemetry.trace_context import IdSource
 from support.raw_http import PATIENCE, RawClient
 
 PACKAGE = str(Path(edgewise.__file__).parent) + "/"

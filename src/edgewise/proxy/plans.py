@@ -6,13 +6,12 @@ Both functions are pure: a plan follows from (listener, peer trusted?, head, gen
 
 from __future__ import annotations
 
-import re
-
 from edgewise.contracts.plan import Params, Plan, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
 from edgewise.protocols.http1_fields import SET_ANEW
+from edgewise.protocols.trace_context import trace_context
 from edgewise.proxy.memo import Memo
 from edgewise.proxy.messages import answer_plan, refuse_plan
 
@@ -21,10 +20,6 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """RFC 9110 section 9.2.2."""
 FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade"))
 _BODILESS = frozenset((b"GET", b"HEAD"))
-_TRACEPARENT = re.compile(rb"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_NO_TRACE = b"0" * 32
-_NO_SPAN = b"0" * 16
-_TRACESTATE_LIMIT = 512
 
 
 class Plans:
@@ -138,9 +133,9 @@ def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[byte
     drop = SET_ANEW | hop_by_hop(request)
     lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
     get = request.get
-    traceparent = get(b"traceparent")
-    if traceparent is not None:
-        _take_trace(plan, traceparent, request, lines)
+    plan.trace, state = trace_context(request.fields)
+    if state:
+        lines.append(b"tracestate: " + state + b"\r\n")
     host = request.authority
     if trusted:
         host = get(b"x-forwarded-host") or host
@@ -151,19 +146,6 @@ def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[byte
         via = _joined(request, b"via") + b", " + via
     lines.append(b"Via: " + via + b"\r\n")
     return edited(lines, plan.route.forward_edits) if plan.route.forward_edits else lines
-
-
-def _take_trace(plan: Plan, traceparent: bytes, request: RequestHead, lines: list[bytes]) -> None:
-    """Continue a valid trace; a bad or doubled traceparent loses its tracestate too (Trace Context section 3.2.2.4)."""
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if found is None or found[1] == _NO_TRACE or found[2] == _NO_SPAN:
-        return
-    if sum(field.name == b"traceparent" for field in request.fields) > 1:
-        return
-    plan.trace = (found[1].decode(), found[3].decode())
-    state = _joined(request, b"tracestate")
-    if 0 < len(state) <= _TRACESTATE_LIMIT:
-        lines.append(b"tracestate: " + state + b"\r\n")
 
 
 def _trust(plan: Plan, request: RequestHead, lines: list[bytes]) -> None:

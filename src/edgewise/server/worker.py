@@ -25,7 +25,7 @@ from edgewise.server.listeners import Kind, Listener
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
-from edgewise.telemetry.trace_context import IdSource
+from edgewise.telemetry.ids import IdSource
 
 if TYPE_CHECKING:
     from edgewise.contracts.table import Table
