@@ -39,8 +39,7 @@ def test_the_server_may_speak_first(edgewise_server, origin) -> None:
         assert client.reader.exactly(4) == b"QUIT"
 
 
-@pytest.mark.parametrize("header", [V1, V2], ids=["v1", "v2"])
-@pytest.mark.parametrize("out", [1, 2])
+@pytest.mark.parametrize(("header", "out"), [(V1, 2), (V2, 1)], ids=["v1 to v2", "v2 to v1"])
 def test_the_client_that_a_trusted_peer_names_is_named_on(edgewise_server, origin, header: bytes, out: int) -> None:
     def named(connection: OriginConnection) -> None:
         connection.send(b"220 hello\r\n")
