@@ -49,7 +49,7 @@ class RequestContent:
         self._started = monotonic()
         self.buffering = exchange.route.buffer_request
         self._hold = BUFFER_LIMIT if self.buffering else _HOLD
-        self._extend_deadline()
+        self.extend_deadline()
 
     def feed(self, data: bytes) -> None:
         """Take bytes read from the client; what follows the content goes back to its buffer."""
@@ -68,7 +68,7 @@ class RequestContent:
         elif self.complete:
             self._client.deadline = FOREVER
         else:
-            self._extend_deadline()
+            self.extend_deadline()
         self._forward(pieces)
 
     def _framed(self, data: bytes) -> list[bytes]:
@@ -129,7 +129,7 @@ class RequestContent:
     def flow(self) -> None:
         """Read the client again: the upstream took what it was given."""
         if not self.complete:
-            self._extend_deadline()
+            self.extend_deadline()
         self._client.resume_reading()
 
     def rewind(self) -> bool:
@@ -143,7 +143,7 @@ class RequestContent:
         self.pending_bytes = sum(map(len, self.pending))
         return True
 
-    def _extend_deadline(self) -> None:
+    def extend_deadline(self) -> None:
         """A client must send something within `body_timeout`, and keep above the minimum rate."""
         now = monotonic()
         timeout = self._exchange.route.body_timeout
@@ -162,6 +162,9 @@ class UnreadContent:
 
     def feed(self, data: bytes) -> None:
         """Drop what still arrives while the answer is being written."""
+
+    def extend_deadline(self) -> None:
+        """Nothing more is expected of the client."""
 
 
 UNREAD = UnreadContent()

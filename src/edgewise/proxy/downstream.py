@@ -223,6 +223,9 @@ class Downstream:
         self._out = None
         self.engine.remove_writer(self.fd)
         self.deadline = FOREVER
+        exchange = self.exchange
+        if exchange is not None and exchange.body is not None and not exchange.body.complete:
+            exchange.body.extend_deadline()
         if self.finishing:
             assert self.exchange is not None
             lifecycle.finish(self.exchange)

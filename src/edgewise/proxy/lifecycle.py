@@ -300,12 +300,13 @@ def finish(exchange: Exchange, now: float = 0.0) -> None:
     if body is not None and not body.complete:
         client.linger()
     else:
-        client.ended(now, close=exchange.plan.close or exchange.end != "" or client.engine.draining)
+        client.ended(now, close=exchange.plan.close or client.engine.draining or exchange.end[:6] == "client")
 
 
 def _closes(exchange: Exchange) -> bool:
-    """HTTP/1.0 without a length, `Connection: close`, a drain, or an answer that was cut: the connection ends."""
-    return exchange.plan.close or exchange.end != "" or exchange.client.closing
+    """`Connection: close`, a drain, or a client at fault: the connection ends. A server's fault is no reason to end it,
+    or an outage would add a storm of new connections to its errors."""
+    return exchange.plan.close or exchange.client.closing or exchange.end[:6] == "client"
 
 
 # ---- answers made here -----------------------------------------------------------------------------------------------

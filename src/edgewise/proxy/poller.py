@@ -24,18 +24,23 @@ Callback = Callable[[], object]
 class Poller:
     """Calls a reader or a writer while its descriptor is ready (level-triggered)."""
 
-    __slots__ = ("_epoll", "_readers", "_writers")
+    __slots__ = ("_epoll", "_fresh", "_readers", "_writers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._epoll = select.epoll()
+        self._fresh: set[int] = set()
+        """Descriptors registered since the present batch began."""
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
         loop.add_reader(self._epoll.fileno(), self._wake)
 
     def _wake(self) -> None:
-        """Serve a batch. A stale event, for a descriptor reused within the batch, makes its reader find nothing."""
-        readers, writers = self._readers, self._writers
+        """Serve a batch. An event for a descriptor that was closed and used anew within the batch is stale: skipped."""
+        readers, writers, fresh = self._readers, self._writers, self._fresh
+        fresh.clear()
         for fd, events in self._epoll.poll(0, _BATCH):
+            if fresh and fd in fresh:
+                continue
             if events & _READABLE:
                 reader = readers.get(fd)
                 if reader is not None:
@@ -74,6 +79,7 @@ class Poller:
             self._epoll.modify(fd, mask)
         else:
             self._epoll.register(fd, mask)
+            self._fresh.add(fd)
 
     def _unwatch(self, fd: int, mask: int) -> None:
         if mask:

@@ -174,10 +174,8 @@ class UpstreamConnection:
 
     def _still_open(self) -> bool:
         """Look before a request that must not be sent twice: did the server close while the connection was idle?"""
-        if self.group.tls is not None:
-            return True
         try:
-            self.sock.recv(1, socket.MSG_PEEK)
+            socket.socket.recv(self.sock, 1, socket.MSG_PEEK)  # beneath TLS too: an alert, or data nobody asked for
         except WOULD_BLOCK:
             return True
         except OSError:
