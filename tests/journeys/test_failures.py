@@ -218,3 +218,11 @@ def test_a_client_that_leaves_in_mid_answer_frees_the_server(proxied) -> None:
         client.send(get())
         client.reader.exactly(100_000)
     assert freed.wait(PATIENCE)
+
+
+def test_a_dead_server_does_not_end_the_clients_connection(edgewise_server) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        edgewise = edgewise_server(f'[upstreams.app]\nservers = ["127.0.0.1:{nobody.getsockname()[1]}"]\n{ONCE}\n')
+        with edgewise.client() as client:
+            assert [client.ask(request).status for request in (get(), post(b"content"), get())] == [502, 502, 502]
