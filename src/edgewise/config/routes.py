@@ -111,7 +111,7 @@ class Route(Model):
     body_limit: Size = 100_000_000
     """Request content at most; 0: no limit."""
     buffer_request: bool = False
-    """Read the whole request before a server is chosen."""
+    """Read request content, up to 1 MiB of it, before a server is chosen; a longer one streams from there on."""
     preserve_host: bool = True
     """Send the client's Host field on; otherwise the server's address."""
     websocket: bool = True

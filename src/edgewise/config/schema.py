@@ -80,7 +80,7 @@ class Server(Model):
     max_connections: PositiveCount = 16384
     """Client connections of each worker at most."""
     memo_bytes: Size = 16_777_216
-    """Memory of each worker for remembered heads."""
+    """Memory for remembered heads, of each listener in each worker; answers have a quarter of it for each route."""
     memo_entries: Count = 4096
     """Remembered heads of each worker at most."""
 
