@@ -10,12 +10,13 @@ from edgewise.contracts.plan import Params, Plan, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
-from edgewise.protocols.http1_fields import SET_ANEW
+from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
 from edgewise.protocols.trace_context import trace_context
 from edgewise.proxy.memo import Memo
 from edgewise.proxy.messages import answer_plan, refuse_plan
 
 _RESPONSE_DROP = frozenset((b"content-length", b"transfer-encoding", b"x-accel-redirect", b"x-sendfile"))
+_USUAL_DROP = HOP_BY_HOP | _RESPONSE_DROP
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """RFC 9110 section 9.2.2."""
 FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade"))
@@ -224,8 +225,9 @@ def make_response_plan(
     if head_only and response.status >= 200:
         plan.body = NO_BODY
     _frame(plan, minor, close)
-    dropped = hop_by_hop(response) | _RESPONSE_DROP
-    lines = [field.line for field in response.fields if field.name not in dropped]
+    hops = hop_by_hop(response)
+    dropped = _USUAL_DROP if hops is HOP_BY_HOP else hops | _RESPONSE_DROP
+    lines = [line for name, _, line in response.fields if name not in dropped]
     if route.response_edits:
         lines = edited(lines, route.response_edits)
     lines += _framing_lines(plan, response, head_only, minor)
