@@ -215,7 +215,10 @@ def _redirect_internally(exchange: Exchange, plan: ResponsePlan, target: bytes) 
     """X-Accel-Redirect or X-Sendfile: a file of the route's directories, else an internal route's answer."""
     if files.send(exchange, plan):
         return None
-    client, original = exchange.client, exchange.plan
+    client, original, body = exchange.client, exchange.plan, exchange.body
+    if body is not None and not body.complete:
+        return fail(exchange, 502, "upstream-head", "internal redirect before the request's content was read")
+    exchange.body = None  # the redirected request is a GET: a retry must not send the content behind it
     try:
         inner = internal_plan(client.engine.table, original.request, target, b"https" if client.tls else b"http")
     except ProtocolError:
