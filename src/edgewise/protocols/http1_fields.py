@@ -18,12 +18,12 @@ _VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
-# Values that are secrets must not outlive their message; the others differ in every message, so keeping them is vain.
-_NEVER_KEPT = frozenset((
+NEVER_KEPT = frozenset((
     b"authorization", b"cookie", b"proxy-authorization", b"set-cookie",
     b"x-api-key", b"x-auth-token", b"x-csrf-token", b"x-xsrf-token", b"x-amz-security-token",
     b"sec-websocket-accept", b"sec-websocket-key", b"traceparent", b"tracestate", b"x-request-id",
 ))  # fmt: skip
+"""Values that are secrets must not outlive their message; the others differ in every message, so keeping them is vain."""
 _LONGEST_KEPT = 256
 
 _name = itemgetter(0)
@@ -114,7 +114,7 @@ def _authority(value: bytes) -> tuple[bytes, int | None]:
 
 
 def _may_be_kept(field: Field) -> bool:
-    return field.name not in _NEVER_KEPT
+    return field.name not in NEVER_KEPT
 
 
 NAMES: Memo[bytes] = Memo(_lower_name, entries=256, longest=64)
@@ -247,7 +247,7 @@ def parse_block(block: bytes) -> Block:
 
 
 def _block_may_be_kept(block: Block) -> bool:
-    return _NEVER_KEPT.isdisjoint(map(_name, block.fields))
+    return NEVER_KEPT.isdisjoint(map(_name, block.fields))
 
 
 BLOCKS: Memo[Block] = Memo(parse_block, entries=256, longest=2048, keep=_block_may_be_kept)
