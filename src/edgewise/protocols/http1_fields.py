@@ -23,7 +23,7 @@ NEVER_KEPT = frozenset((
     b"x-api-key", b"x-auth-token", b"x-csrf-token", b"x-xsrf-token", b"x-amz-security-token",
     b"sec-websocket-accept", b"sec-websocket-key", b"traceparent", b"tracestate", b"x-request-id",
 ))  # fmt: skip
-"""Values that are secrets must not outlive their message; the others differ in every message, so keeping them is vain."""
+"""Names of values that are secrets and must not outlive their message, or that differ in every message."""
 _LONGEST_KEPT = 256
 
 _name = itemgetter(0)
