@@ -29,9 +29,9 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done",
-        "filter_timeout", "forward_edits", "index", "internal", "name", "preserve_host", "request_filters",
+        "filter_timeout", "forward_edits", "index", "internal", "name", "preserve_host", "progress", "request_filters",
         "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split",
-        "upstream", "websocket",
+        "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -56,12 +56,18 @@ class Route:
         self.filter_timeout = 5.0
         self.done: tuple[Callable[[Exchange], None], ...] = ()
         """Observers, run once an exchange ended."""
+        self.progress: tuple[Callable[[Exchange], None], ...] = ()
+        """Observers, run when a tunnel opens and about four times a second while it relays, its bytes counted so far."""
         self.body_limit = 0
         """Bytes of request content at most; 0 for no limit."""
         self.body_timeout = 60.0
         """Seconds without a byte of request content after which 408 is sent."""
         self.response_timeout = 0.0
         """Seconds; 0: the upstream's."""
+        self.tunnel_timeout = 3600.0
+        """Seconds without a byte in either direction after which a tunnel ends."""
+        self.tunnel_lifetime = 0.0
+        """Seconds a tunnel lasts at most; 0 for no limit."""
         self.buffer_request = False
         """Read the whole request content (bounded by body_limit) before a server is chosen."""
         self.preserve_host = True
@@ -84,7 +90,8 @@ class Plan:
 
     __slots__ = (
         "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head",
-        "log", "request", "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
+        "log", "prototype", "request", "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade",
+        "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -93,11 +100,12 @@ class Plan:
         self.upstream: Upstream | None = route.upstream
         self.head = b""
         """Upstream request head up to, not including, the fields that differ by request and connection."""
-        self.body = request.body
+        lines = request.lines
+        self.body = lines.body
         self.is_head = request.method == b"HEAD"
-        self.close = not request.keep_alive
-        self.upgrade = request.upgrade
-        self.expect = request.expect_continue
+        self.close = not lines.keep_alive
+        self.upgrade = lines.upgrade
+        self.expect = lines.expect_continue
         self.idempotent = False
         self.answer: Answer | None = None
         self.forwarded_for: bytes | None = None
@@ -116,6 +124,26 @@ class Plan:
         """A layer 4 session: bytes are relayed, not parsed."""
         self.log: str | None = None
         """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
+        self.prototype: Prototype | None = None
+        """What the plan shares with those of other targets; None where it shares nothing."""
+
+
+class Prototype:
+    """What follows from route, method and shared field lines, for all requests that differ in target and secret only."""
+
+    __slots__ = ("after", "before", "idempotent", "log", "responses", "simple", "upgrade")
+
+    def __init__(self, plan: Plan, before: bytes, after: bytes) -> None:
+        self.before = before
+        """Of the upstream head, what stands between target and secret."""
+        self.after = after
+        """Of the upstream head, what follows the secret."""
+        self.upgrade = plan.upgrade
+        self.idempotent = plan.idempotent
+        self.responses = plan.responses
+        self.simple = plan.simple
+        self.log: str | None = None
+        """As `Plan.log`: what does not follow from the target."""
 
 
 class ResponsePlan:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from itertools import compress
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from edgewise.http.head import CHUNKED, Field, RequestHead, ResponseHead
+from edgewise.http.head import CHUNKED, NO_BODY, Field, FieldLines, ResponseHead
 from edgewise.http.targets import split_authority
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.memo import Memo
@@ -25,6 +25,7 @@ NEVER_KEPT = frozenset((
 ))  # fmt: skip
 """Names of values that are secrets and must not outlive their message, or that differ in every message."""
 _LONGEST_KEPT = 256
+_LONGEST_BLOCK = 2048
 
 _name = itemgetter(0)
 _line = itemgetter(2)
@@ -209,18 +210,6 @@ def keeps_alive(options: frozenset[bytes], minor: int) -> bool:
     return b"close" not in options and (minor == 1 or b"keep-alive" in options)
 
 
-class Block(NamedTuple):
-    """Parsed field lines, and what they say to the codec when they are all there are."""
-
-    fields: tuple[Field, ...]
-    governing: Governing
-    forward: bytes
-    """The lines of a request that pass on as they are."""
-    telling: bool
-    """Is there a field that changes what is added for the next hop: Via, a trace, another proxy's word, an unusual
-    Connection option?"""
-
-
 def forwardable(fields: tuple[Field, ...]) -> bytes:
     """Return the lines that go to the next hop as they are."""
     return b"".join(compress(map(_line, fields), map(PASSES.__getitem__, map(_name, fields))))
@@ -239,22 +228,48 @@ def parse_fields(block: bytes) -> tuple[Field, ...]:
     return tuple(map(FIELDS.__getitem__, lines))
 
 
-def parse_block(block: bytes) -> Block:
-    """Parse field lines of a request, each with its CRLF; raises ProtocolError 400 or 501."""
-    fields = parse_fields(block)
-    found = governing(fields)
-    return Block(fields, found, forwardable(fields), tells(fields, found.options))
+def around(before: bytes, after: bytes) -> bytes:
+    """Return the key in LINES of the field lines before and after one that is not kept: an empty line stands for it."""
+    return b"%b\r\n%b" % (before, after)
 
 
-def _block_may_be_kept(block: Block) -> bool:
-    return NEVER_KEPT.isdisjoint(map(_name, block.fields))
+def parse_lines(block: bytes) -> FieldLines:
+    """Parse the field lines of a request, each with its CRLF, with or without the gap that `around` leaves.
+
+    Raises ProtocolError: 417, 501 transfer coding, else 400.
+    """
+    before, gap, after = (b"\r\n" + block).partition(b"\r\n\r\n")
+    lines = FieldLines(parse_fields(before[2:] + b"\r\n" if gap and before else before[2:]), parse_fields(after))
+    fields = lines.before + lines.after
+    authority, framed, options, protocol, expect = governing(fields)
+    if authority is not None:
+        lines.authority = authority
+        lines.host = AUTHORITIES[authority][0]
+    lines.body = framed or NO_BODY
+    lines.keep_alive = keeps_alive(options, 1)
+    if lines.body == NO_BODY:  # else a tunnel cannot begin before the content has ended
+        lines.upgrade = protocol
+    if expect is not None:
+        _check_expectation(expect)
+        lines.expect_continue = lines.body != NO_BODY
+    lines.connection = options
+    lines.forward = forwardable(lines.before)
+    lines.forward_after = forwardable(lines.after)
+    lines.telling = tells(fields, options)
+    lines.kept = len(block) <= _LONGEST_BLOCK and NEVER_KEPT.isdisjoint(map(_name, fields))
+    return lines
 
 
-BLOCKS: Memo[Block] = Memo(parse_block, entries=256, longest=2048, keep=_block_may_be_kept)
-"""Field lines -> Block, for the lines of a request before its secret: one client's requests mostly share them."""
+def _check_expectation(value: bytes) -> None:
+    if value.lower() != b"100-continue":
+        raise ProtocolError(417, "expectation other than 100-continue")
 
 
-def hop_by_hop(head: RequestHead | ResponseHead) -> frozenset[bytes]:
+LINES: Memo[FieldLines] = Memo(parse_lines, entries=256, longest=_LONGEST_BLOCK, keep=attrgetter("kept"))
+"""Field lines of a request without its secret -> what they mean: one client's requests mostly share them."""
+
+
+def hop_by_hop(head: FieldLines | ResponseHead) -> frozenset[bytes]:
     """Return the lower-case names of the fields not to forward (RFC 9110 section 7.6.1).
 
     Fields that frame, route or describe the message, and those a proxy writes, stay whatever Connection says. Drop

@@ -62,20 +62,21 @@ class Memo:
     @property
     def size(self) -> int:
         """Bytes the kept entries are taken to cost, at most."""
-        return self._bytes + sum(map(_cost, self._old))
+        return self._bytes + sum(map(cost, self._old))
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
 
     def _keep(self, key: bytes, value: Any) -> None:
-        cost = _cost(key)
-        self._bytes += cost
+        size = cost(key)
+        self._bytes += size
         if len(self.young) >= self._max_entries or self._bytes > self._max_bytes:
             self._old = self.young
             self.young = {}
-            self._bytes = cost
+            self._bytes = size
         self.young[key] = value
 
 
-def _cost(key: bytes) -> int:
+def cost(key: bytes) -> int:
+    """Return the bytes that a plan is taken to cost, at most, when kept under `key`."""
     return _COPIES * len(key) + _OVERHEAD

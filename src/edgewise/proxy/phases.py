@@ -215,7 +215,10 @@ def _revised_head(request: Request, original: RequestHead, *, moved: bool) -> Re
     fields = head.fields
     if original.body > NO_BODY or original.get(b"content-length") is not None:
         fields = (*fields, plans.length_field(original.body))
-    return head._replace(fields=fields, body=original.body, connection=original.connection, telling=True)
+    kept = original.lines
+    return head.with_lines(
+        head.lines.revised(before=fields, after=(), body=kept.body, connection=kept.connection, telling=True)
+    )
 
 
 def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -> bytes:

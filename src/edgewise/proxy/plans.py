@@ -6,13 +6,13 @@ Both functions are pure: a plan follows from (listener, peer trusted?, head, gen
 
 from __future__ import annotations
 
-from edgewise.contracts.plan import Params, Plan, ResponsePlan, Route
+from edgewise.contracts.plan import Params, Plan, Prototype, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
-from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, RequestHead, ResponseHead
+from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, FieldLines, RequestHead, ResponseHead, plain_head
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
 from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
 from edgewise.protocols.trace_context import trace_context
-from edgewise.proxy.memo import Memo
+from edgewise.proxy.memo import Memo, cost
 from edgewise.proxy.messages import answer_plan, refuse_plan
 
 _RESPONSE_DROP = frozenset((b"content-length", b"transfer-encoding", b"x-accel-redirect", b"x-sendfile"))
@@ -21,25 +21,29 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """RFC 9110 section 9.2.2."""
 FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade"))
 _BODILESS = frozenset((b"GET", b"HEAD"))
+_PROTOTYPES_SHARE = 8
+"""One in so many bytes of the memo's bound is for prototypes."""
 
 
 class Plans:
     """What one listener knows for one kind of peer: the memo, and how a plan is made on a miss."""
 
-    __slots__ = ("_draining", "_scheme", "_table", "memo", "trusted")
+    __slots__ = ("_draining", "_prototypes", "_room", "_scheme", "_table", "memo", "trusted")
 
     def __init__(self, table: Table, *, scheme: bytes, trusted: bool) -> None:
-        self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
         self._scheme = scheme
         self.trusted = trusted
         """Are the peers `trusted_proxies`?"""
-        self._table = table
         self._draining = False
+        self.load(table)
 
     def load(self, table: Table) -> None:
         """Take a new generation; nothing of the old one is kept."""
         self._table = table
-        self.memo = Memo(table.limits.memo_entries, table.limits.memo_bytes)
+        size = table.limits.memo_bytes
+        self._room = size // _PROTOTYPES_SHARE
+        self._prototypes: dict[tuple[Route, FieldLines, bytes], Prototype] = {}
+        self.memo = Memo(table.limits.memo_entries, size - self._room)
 
     def drain(self) -> None:
         """From now on each answer says that it is the last on its connection."""
@@ -50,9 +54,36 @@ class Plans:
         """Return the plan of `head` (bytes through the empty line). Raises ProtocolError for one to refuse."""
         plan: Plan | None = self.memo.get(head)
         if plan is None:
-            plan = make_plan(self._table, head, self._scheme, trusted=self.trusted, last=self._draining)
+            plan = self._make(head)
             self.memo.offer(head, plan)
         return plan
+
+    def _make(self, head: bytes) -> Plan:
+        """As `make_plan`, by a prototype where route, method and field lines are known."""
+        table = self._table
+        request = parse_request_head(head, table.limits.head_fields)
+        if self._draining:
+            request = request.with_lines(request.lines.revised(keep_alive=False), request.secret)
+        match = table.match(request)
+        if isinstance(match, Refusal) or not request.lines.kept:
+            return matched_plan(table, request, match, self._scheme, trusted=self.trusted)
+        key = (match[0], request.lines, request.method)
+        prototype = self._prototypes.get(key)
+        if prototype is not None:
+            return prototype_plan(prototype, request, match, self._scheme)
+        plan = matched_plan(table, request, match, self._scheme, trusted=self.trusted)
+        if plan.prototype is not None:
+            self._keep(key, plan.prototype)
+        return plan
+
+    def _keep(self, key: tuple[Route, FieldLines, bytes], prototype: Prototype) -> None:
+        """Keep a prototype; when there is no room left, all are dropped."""
+        self._room -= cost(prototype.before)
+        if self._room < 0:
+            self._prototypes.clear()
+            self._room = self._table.limits.memo_bytes // _PROTOTYPES_SHARE
+        else:
+            self._prototypes[key] = prototype
 
 
 def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool, last: bool = False) -> Plan:
@@ -62,7 +93,7 @@ def make_plan(table: Table, head: bytes, scheme: bytes, *, trusted: bool, last: 
     """
     request = parse_request_head(head, table.limits.head_fields)
     if last:
-        request = request._replace(keep_alive=False)
+        request = request.with_lines(request.lines.revised(keep_alive=False), request.secret)
     return matched_plan(table, request, table.match(request), scheme, trusted=trusted)
 
 
@@ -78,7 +109,8 @@ def internal_plan(table: Table, original: RequestHead, target: bytes, scheme: by
     match = table.match_internal(request)
     if isinstance(match, Refusal):
         return None
-    return matched_plan(table, request._replace(minor=original.minor), match, scheme, trusted=False)
+    request.minor = original.minor
+    return matched_plan(table, request, match, scheme, trusted=False)
 
 
 def matched_plan(
@@ -97,28 +129,69 @@ def matched_plan(
         return answer_plan(plan, route.answer(request, params, scheme))
     if not route.websocket:
         plan.upgrade = None
-    target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
-    plan.head = request_bytes(plan, request, target, trusted=trusted)
     plan.idempotent = request.method in IDEMPOTENT
     plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits)
-    plan.simple = route.direct and plan.idempotent and not (trusted or request.body or plan.upgrade or plan.tls_key)
+    plan.simple = route.direct and plan.idempotent and not (trusted or plan.body or plan.upgrade or plan.tls_key)
+    target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
+    if trusted or request.lines.telling or route.forward_edits or plan.tls_key:
+        plan.head = request_bytes(plan, request, target, trusted=trusted)
+    else:
+        plan.prototype = _prototype(plan, request)
+        plan.head = _prototype_head(plan.prototype, request, target)
     return plan
+
+
+def prototype_plan(prototype: Prototype, request: RequestHead, match: tuple[Route, Params], scheme: bytes) -> Plan:
+    """Prepare what follows from a head of which all but target and secret is known."""
+    route, params = match
+    plan = Plan(route, request)
+    plan.prototype = prototype
+    plan.upgrade = prototype.upgrade
+    plan.idempotent = prototype.idempotent
+    plan.responses = prototype.responses
+    plan.simple = prototype.simple
+    target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
+    plan.head = _prototype_head(prototype, request, target)
+    return plan
+
+
+def _prototype_head(prototype: Prototype, request: RequestHead, target: bytes) -> bytes:
+    return b"%b %b%b%b%b" % (request.method, target, prototype.before, request.secret, prototype.after)
+
+
+def _prototype(plan: Plan, request: RequestHead) -> Prototype:
+    """Prepare what `request_bytes` makes where nothing in the head changes what is added."""
+    lines = request.lines
+    before = b" HTTP/1.1\r\nHost: %b\r\n%b" % (_authority(plan.route, request), lines.forward)
+    after = b"%bX-Forwarded-Host: %b\r\nVia: 1.%d edgewise\r\n%b" % (
+        lines.forward_after,
+        request.authority,
+        request.minor,
+        _framing(plan, request),
+    )
+    return Prototype(plan, before, after)
+
+
+def _authority(route: Route, request: RequestHead) -> bytes:
+    """Return the Host that the server gets."""
+    if not route.preserve_host and route.upstream is not None:
+        return route.upstream.authority or request.authority
+    return request.authority
 
 
 def request_bytes(plan: Plan, request: RequestHead, target: bytes, *, trusted: bool) -> bytes:
     """Return an upstream head without the fields that differ by request or connection; framed by edgewise alone."""
-    route = plan.route
-    authority = request.authority
-    if not route.preserve_host and route.upstream is not None:
-        authority = route.upstream.authority or authority
-    if trusted or request.telling or route.forward_edits:
-        lines = b"".join(told_fields(plan, request, trusted=trusted))
-    else:
-        lines = b"%bX-Forwarded-Host: %b\r\nVia: 1.%d edgewise\r\n" % (
-            request.forward,
-            request.authority,
-            request.minor,
-        )
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b" % (
+        request.method,
+        target,
+        _authority(plan.route, request),
+        b"".join(told_fields(plan, request, trusted=trusted)),
+        _framing(plan, request),
+    )
+
+
+def _framing(plan: Plan, request: RequestHead) -> bytes:
+    """Return the field lines that tell the server where the content ends, and of an upgrade."""
     framing = b""
     if plan.body == CHUNKED:
         framing = b"Transfer-Encoding: chunked\r\n"
@@ -126,12 +199,12 @@ def request_bytes(plan: Plan, request: RequestHead, target: bytes, *, trusted: b
         framing = b"Content-Length: %d\r\n" % plan.body
     if plan.upgrade is not None:
         framing += b"Connection: Upgrade\r\nUpgrade: " + plan.upgrade + b"\r\n"
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b" % (request.method, target, authority, lines, framing)
+    return framing
 
 
 def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:
     """Return the field lines to forward where what is added depends on them: a trace, Via, another proxy's word."""
-    drop = SET_ANEW | hop_by_hop(request)
+    drop = SET_ANEW | hop_by_hop(request.lines)
     lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
     get = request.get
     plan.trace, state = trace_context(request.fields)
@@ -287,7 +360,7 @@ def _accel(route: Route, fields: tuple[Field, ...]) -> bytes | None:
 
 def empty_plan(route: Route, minor: int = 1) -> Plan:
     """Return a plan that stands for a request whose head could not be understood."""
-    plan = Plan(route, RequestHead(b"", b"", b"", None, b"", b"", minor, (), NO_BODY, False, None, False, frozenset()))
+    plan = Plan(route, plain_head(b"", b"", minor=minor))
     plan.close = True
     return plan
 

@@ -78,15 +78,26 @@ def json_renderer() -> Render:
     durations = _Memo(_milliseconds)
     stamps = _Memo(_timestamp)
 
-    def plan_members(plan: Plan) -> str:
+    def shared_members(plan: Plan) -> str:
         head = plan.request
         agent, referer = _agent_and_referer(head)
-        path, query, referer_string = json_strings(head.path, head.query or b"", referer)
-        plan.log = (
-            f'"method":{strings[head.method]},"path":{path},"query":{query},'
+        members = (
             f'"host":{strings[head.host]},"protocol":"HTTP/1.{head.minor}","route":{strings[plan.route.name]},'
-            f'"user_agent":{strings[agent]},"referer":{referer_string}'
+            f'"user_agent":{strings[agent]},"referer":{json_string(referer)}'
         )
+        if plan.prototype is not None:
+            plan.prototype.log = members
+        return members
+
+    def plan_members(plan: Plan) -> str:
+        head, prototype = plan.request, plan.prototype
+        path, query = head.path, head.query or b""
+        if (path + query).translate(None, _PLAIN):
+            target = f'"path":{json_string(path)},"query":{json_string(query)}'
+        else:
+            target = f'"path":"{path.decode()}","query":"{query.decode()}"'
+        shared = (prototype and prototype.log) or shared_members(plan)
+        plan.log = f'"method":{strings[head.method]},{target},{shared}'
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
@@ -115,13 +126,17 @@ def combined_renderer() -> Render:
     clients = _Memo(lambda client: text(client.encode("utf-8", "replace")) or "-")
     clock = _Memo(_combined_time)
 
+    def shared_part(plan: Plan) -> str:
+        agent, referer = _agent_and_referer(plan.request)
+        part = f'"{text(referer) or "-"}" "{strings[agent] or "-"}"'
+        if plan.prototype is not None:
+            plan.prototype.log = part
+        return part
+
     def plan_parts(plan: Plan) -> str:
-        head = plan.request
-        agent, referer = _agent_and_referer(head)
-        plan.log = (
-            f'"{strings[head.method]} {text(head.target)} HTTP/1.{head.minor}"\n'
-            f'"{text(referer) or "-"}" "{strings[agent] or "-"}"'
-        )
+        head, prototype = plan.request, plan.prototype
+        shared = (prototype and prototype.log) or shared_part(plan)
+        plan.log = f'"{strings[head.method]} {text(head.target)} HTTP/1.{head.minor}"\n{shared}'
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
@@ -135,13 +150,6 @@ def combined_renderer() -> Render:
         return lines
 
     return render
-
-
-def json_strings(*values: bytes) -> list[str]:
-    """Return each value as `json_string` does; one look at all of them where none needs an escape."""
-    if b"".join(values).translate(None, _PLAIN):
-        return [json_string(value) for value in values]
-    return [f'"{value.decode()}"' for value in values]
 
 
 def json_string(value: str | bytes) -> str:
@@ -166,17 +174,7 @@ def text(value: bytes) -> str:
 
 def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
     """Return the values of User-Agent and Referer, b"" for what is absent."""
-    return _shown(head, b"\nUser-Agent: ", b"user-agent"), _shown(head, b"\nReferer: ", b"referer")
-
-
-def _shown(head: RequestHead, line: bytes, name: bytes) -> bytes:
-    """Find a field in the joined lines, in its usual spelling, else among the fields: heads are often unique."""
-    lines = head.forward
-    at = lines.find(line)
-    if at < 0:
-        return head.get(name) or b""
-    at += len(line)
-    return lines[at : lines.index(b"\r", at)]
+    return head.get(b"user-agent") or b"", head.get(b"referer") or b""
 
 
 def _json_outcome(outcome: Outcome) -> str:

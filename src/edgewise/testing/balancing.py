@@ -9,7 +9,7 @@ from edgewise.contracts.balancing import BalancingPolicy
 from edgewise.contracts.endpoint import Endpoint
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
-from edgewise.http.head import NO_BODY, Field, RequestHead
+from edgewise.http.head import Field, plain_head
 
 CLIENTS = 2000
 """Clients that the suite sends at a policy; each endpoint must serve at least one of them."""
@@ -36,10 +36,7 @@ def make_exchange(
         Field(name.lower().encode(), value.encode("latin-1"), f"{name}: {value}\r\n".encode("latin-1"))
         for name, value in headers
     )
-    target = path.encode()
-    head = RequestHead(
-        b"GET", target, target, None, b"test", b"test", 1, fields, NO_BODY, True, None, False, frozenset()
-    )
+    head = plain_head(path=path.encode(), host=b"test", fields=fields)
     exchange = Exchange(SimpleNamespace(peer_ip=ip, tls=False), Plan(Route("test", 0), head), 0.0, "0" * 32)
     exchange.tried = tried
     return exchange

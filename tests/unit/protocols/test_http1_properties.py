@@ -20,7 +20,7 @@ from edgewise.protocols.memo import Memo
 
 MEMOS: tuple[Memo[Any], ...] = (
     http1_fields.FIELDS,
-    http1_fields.BLOCKS,
+    http1_fields.LINES,
     http1_fields.AUTHORITIES,
     http1_fields.OPTIONS,
     http1_fields.NAMES,
@@ -92,9 +92,10 @@ def test_a_remembered_head_is_parsed_as_an_unknown_one(head: bytes) -> None:
 def test_parsing_around_a_secret_is_parsing_the_whole_block(head: bytes) -> None:
     parsed = verdict(head)
     if isinstance(parsed, RequestHead):
-        whole = http1_fields.parse_block(head[head.index(b"\r\n") + 2 : -2])
-        assert (parsed.fields, parsed.forward, parsed.telling) == (whole.fields, whole.forward, whole.telling)
-        assert (parsed.connection, parsed.body) == (whole.governing.options, whole.governing.body or NO_BODY)
+        whole = http1_fields.parse_lines(head[head.index(b"\r\n") + 2 : -2])
+        assert (parsed.fields, parsed.forward) == (whole.before, whole.forward)
+        assert (parsed.lines.telling, parsed.lines.connection) == (whole.telling, whole.connection)
+        assert parsed.body == whole.body
 
 
 @settings(deadline=None)
@@ -124,7 +125,7 @@ def test_h11_accepts_what_we_accept_and_reads_the_same(head: bytes) -> None:
     assert framing(event) == ours.body
     answer = connection.send(h11.Response(status_code=204, headers=[]))
     if ours.minor == 1:  # h11 never keeps an HTTP/1.0 connection
-        assert (b"connection: close" not in answer.lower()) == ours.keep_alive
+        assert (b"connection: close" not in answer.lower()) == ours.lines.keep_alive
 
 
 def framing(event: h11.Request) -> int:
@@ -166,7 +167,7 @@ def test_no_secret_is_remembered(secret: str) -> None:
         head = f"GET / HTTP/1.1\r\nHost: a\r\n{order.format(secret)}\r\n".encode()
         assert parse_request_head(head).get(secret.lower().encode()) in (b"hush", b"x")
     parse_response_head(b"HTTP/1.1 200 OK\r\nSet-Cookie: hush\r\n\r\n")
-    kept = [*http1_fields.FIELDS.remembered(), *http1_fields.BLOCKS.remembered()]
+    kept = [*http1_fields.FIELDS.remembered(), *http1_fields.LINES.remembered()]
     assert kept
     assert not any(b"hush" in key for key in kept)
 
@@ -176,7 +177,7 @@ def test_a_flood_of_unique_heads_stays_within_the_bounds() -> None:
     for number in range(5000):
         parse_request_head(b"GET / HTTP/1.1\r\nHost: h%d\r\nX-%d: %d\r\n\r\n" % (number, number, number))
     assert len(http1_fields.FIELDS.remembered()) <= 2048
-    assert len(http1_fields.BLOCKS.remembered()) <= 512
+    assert len(http1_fields.LINES.remembered()) <= 512
     assert len(http1_fields.AUTHORITIES.remembered()) <= 2048
     assert len(http1_fields.NAMES.remembered()) <= 512
 
@@ -184,7 +185,7 @@ def test_a_flood_of_unique_heads_stays_within_the_bounds() -> None:
 def test_long_lines_are_not_remembered() -> None:
     forget()
     parse_request_head(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 3000 + b"\r\n\r\n")
-    kept = [*http1_fields.FIELDS.remembered(), *http1_fields.BLOCKS.remembered()]
+    kept = [*http1_fields.FIELDS.remembered(), *http1_fields.LINES.remembered()]
     assert max(map(len, kept)) < 300
 
 

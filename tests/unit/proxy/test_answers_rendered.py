@@ -6,7 +6,7 @@ import pytest
 
 from edgewise.contracts.plan import Answer, Route
 from edgewise.contracts.table import Refusal
-from edgewise.http.head import RequestHead
+from edgewise.http.head import plain_head
 from edgewise.proxy.messages import error_answer, refuse_plan, render
 
 FIXED = Answer(200, ((b"X-A", b"1"),), b"hello")
@@ -39,7 +39,7 @@ def test_errors_tell_status_and_reason_alone() -> None:
 
 
 def test_405_names_the_methods_that_would_match() -> None:
-    head = RequestHead(b"PUT", b"/", b"/", None, b"a", b"a", 1, (), 0, True, None, False, frozenset())
+    head = plain_head(b"PUT", b"/", host=b"a")
     answer = refuse_plan(Route("(unmatched)", 0), head, Refusal(405, (b"GET", b"HEAD"))).answer
     assert answer is not None
     assert (answer.status, answer.fields[-1]) == (405, (b"Allow", b"GET, HEAD"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewise.http.head import RequestHead
+from edgewise.http.head import RequestHead, plain_head
 from edgewise.protocols.errors import ProtocolError
 from edgewise.router.templates import TemplateError, compile_redirect, compile_rewrite, strip_prefix
 
@@ -17,7 +17,7 @@ VALID = re.compile(rb"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-F]{2}|%[0-9a-f]{2
 
 
 def head(path: bytes = b"/old/5", query: bytes | None = None, host: bytes = b"shop.example.com") -> RequestHead:
-    return RequestHead(b"GET", path, path, query, host, host, 1, (), 0, True, None, False, frozenset())
+    return plain_head(b"GET", path, query, host)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
-from edgewise.http.head import Field, RequestHead
+from edgewise.http.head import Field, RequestHead, plain_head
 
 
 class Client:
@@ -32,8 +32,7 @@ def _head(
     host: bytes = b"shop.example.com",
 ) -> RequestHead:
     lines = tuple(Field(name, value, name + b": " + value + b"\r\n") for name, value in fields)
-    target = path if query is None else path + b"?" + query
-    return RequestHead(method, target, path, query, host, host, 1, lines, 0, True, None, False, frozenset())
+    return plain_head(method, path, query, host, lines)
 
 
 @pytest.fixture
