@@ -42,7 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", metavar="PEER,…", help=f"some of: {known} (default: those found)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5, help="of load for one sample (default: 5)")
-    parser.add_argument("--minutes", type=float, default=12, help="no sample begins after this time (default: 12)")
+    parser.add_argument("--minutes", type=float, default=20, help="no sample begins after this time (default: 20)")
     parser.add_argument("--quick", action="store_true", help="one round of 2 seconds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (default: bench/results/)")
     parser.add_argument("--write-docs", action="store_true", help="put the table into docs/benchmarks.md")

@@ -24,6 +24,8 @@ OPENSSL = (
     "-keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
 )
 BIG_SIZE = 8 * 1024 * 1024
+MESSAGE = b"\0\0\0\0\x40" + b"edgewise" * 8
+"""A gRPC message of 64 bytes behind its prefix: not compressed, length in four bytes."""
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Arena:
     load_core: int
     web_port: int = field(default_factory=free_port)
     echo_port: int = field(default_factory=free_port)
+    grpc_origin_port: int = field(default_factory=free_port)
     started: int = 0
 
     def values(self) -> dict[str, object]:
@@ -44,10 +47,12 @@ class Arena:
             "dir": self.directory,
             "web_port": self.web_port,
             "echo_port": self.echo_port,
+            "grpc_origin_port": self.grpc_origin_port,
             "cert": self.directory / "cert.pem",
             "key": self.directory / "key.pem",
             "pem": self.directory / "both.pem",
             "body": BODY,
+            "body_file": self.directory / "body.json",
             "master": "on",
             "user": "user root root;" if os.getuid() == 0 else "",
         }
@@ -61,8 +66,10 @@ class Arena:
         return program
 
     def start_origins(self) -> None:
-        """The web origin (nginx: a fixed body, 8 MiB from memory) and the echo origin (Python)."""
+        """The web and gRPC origin (nginx: a fixed body, 8 MiB from memory, a message) and the echo origin (Python)."""
         (self.directory / "big.bin").write_bytes(os.urandom(BIG_SIZE))
+        (self.directory / "message.bin").write_bytes(MESSAGE)
+        (self.directory / "body.json").write_text(BODY)
         configuration = self.directory / "origin.conf"
         configuration.write_text(render(TEMPLATES / "origin.conf", self.values()))
         web = self.helper([self.nginx, "-e", "stderr", "-c", str(configuration)], "origin")
@@ -78,10 +85,10 @@ class Arena:
         return tree
 
     def proxy(self, peer: Peer) -> Running:
-        """Starts a proxy on its core and waits until both of its ports accept."""
+        """Starts a proxy on its core and waits until its ports accept."""
         self.started += 1
         directory = self.directory / f"{self.started}-{peer.name.replace(' ', '-')}"
-        ports = {"http_port": free_port(), "https_port": free_port(), "admin_port": free_port()}
+        ports = {name: free_port() for name in ("http_port", "https_port", "grpc_port", "admin_port")}
         running = start(peer, directory, {**self.values(), **ports}, self.proxy_core)
         self.trees.append(running.tree)
         wait_until(lambda: answering(running.http_port), 20, f"{peer.name} to answer", running.tree)

@@ -63,11 +63,25 @@ def parse_wrk(output: str) -> Load:
     )
 
 
-def h2load(url: str, *, seconds: float, directory: Path, connections: int = 64) -> Load:
-    """Runs h2load over HTTP/1.1 with one thread; each request's time goes to a file, from which the p99 is taken."""
+def h2load(
+    url: str,
+    *,
+    seconds: float,
+    directory: Path,
+    connections: int = 64,
+    streams: int = 0,
+    options: Sequence[str] = (),
+) -> Load:
+    """Runs h2load with one thread: HTTP/2 with so many streams a connection, or HTTP/1.1 where that is 0.
+
+    Each request's time goes to a file, from which the p99 is taken. Over TLS the protocol is negotiated by ALPN; where
+    the server takes another one nothing is completed.
+    """
     times = directory / "h2load.times"
     times.unlink(missing_ok=True)
-    command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-D{max(1, round(seconds))}", f"--log-file={times}", url]
+    protocol = [f"-m{streams}", "--npn-list=h2"] if streams else ["--h1"]
+    duration = max(1, round(seconds))
+    command = ["h2load", *protocol, "-t1", f"-c{connections}", f"-D{duration}", f"--log-file={times}", *options, url]
     output = run(command, seconds + 30)
     match = re.search(r"(\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
     if match is None:
@@ -78,7 +92,7 @@ def h2load(url: str, *, seconds: float, directory: Path, connections: int = 64) 
         count=int(match[2]),
         bytes=0,
         errors=int(match[3]) + int(match[5]),
-        seconds=max(1, round(seconds)),
+        seconds=duration,
         p99_ms=percentile(durations, 0.99) / 1000,
     )
 

@@ -28,7 +28,7 @@ class Plan:
     rounds: int = 3
     seconds: float = 5
     minor: float = 0.4
-    minutes: float = 12
+    minutes: float = 20
 
 
 @dataclass

@@ -115,6 +115,7 @@ class Running:
     log: Path
     http_port: int
     https_port: int
+    grpc_port: int
 
     @property
     def name(self) -> str:
@@ -139,4 +140,5 @@ def start(peer: Peer, directory: Path, values: dict[str, object], core: int) -> 
         (directory / name).write_text(render(TEMPLATES / name, merged))
     command = [program, *(argument.replace("@dir@", str(directory)) for argument in peer.command)]
     tree = Tree(command, core=core, cwd=directory, output=output, name=peer.name, env=peer.env)
-    return Running(peer, tree, directory, log, int(str(values["http_port"])), int(str(values["https_port"])))
+    ports = (int(str(values[name])) for name in ("http_port", "https_port", "grpc_port"))
+    return Running(peer, tree, directory, log, *ports)

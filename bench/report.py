@@ -79,10 +79,11 @@ def _goal(results: Results, scenario: Scenario) -> str:
     if scenario.goal_value is not None:
         reached = own is not None and own.value <= scenario.goal_value
         return f"≤ {scenario.goal_value:.0f} {scenario.unit.split()[0]}" + _verdict(own, reached)
-    if scenario.goal is None or scenario.baseline != "nginx":
+    if scenario.goal is None or PEERS[scenario.baseline].variant:
         return ""
     ratio = results.ratio(scenario, SUBJECT)
-    return f"≤ {scenario.goal}" + _verdict(own, ratio is not None and round(ratio, 2) <= scenario.goal)
+    to = "" if scenario.baseline == "nginx" else f" of {scenario.baseline} ({ratio:.2f})" if ratio else ""
+    return f"≤ {scenario.goal}{to}" + _verdict(own, ratio is not None and round(ratio, 2) <= scenario.goal)
 
 
 def _verdict(own: Sample | None, reached: bool) -> str:

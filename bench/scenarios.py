@@ -85,6 +85,35 @@ def _tls_h2load(running: Running, arena: Arena, seconds: float) -> Load:
     return h2load(f"https://127.0.0.1:{running.https_port}/hello", seconds=seconds, directory=arena.directory)
 
 
+def _h2load(path: str, *, connections: int, streams: int) -> Callable[..., Load]:
+    """HTTP/2 over TLS."""
+
+    def load(running: Running, arena: Arena, seconds: float) -> Load:
+        url = f"https://127.0.0.1:{running.https_port}{path}"
+        return h2load(url, seconds=seconds, directory=arena.directory, connections=connections, streams=streams)
+
+    return load
+
+
+def _grpc(running: Running, arena: Arena, seconds: float) -> Load:
+    """Unary calls over HTTP/2 without TLS, as between services."""
+    return h2load(
+        f"http://127.0.0.1:{running.grpc_port}/bench.Echo/Unary",
+        seconds=seconds,
+        directory=arena.directory,
+        connections=16,
+        streams=10,
+        options=["-H", "te: trailers", "-H", "content-type: application/grpc", "-d", f"{arena.directory}/message.bin"],
+    )
+
+
+def _handshakes(kind: str) -> Callable[..., Load]:
+    def load(running: Running, arena: Arena, seconds: float) -> Load:
+        return _client("bench.handshake_load", running.https_port, seconds, kind)
+
+    return load
+
+
 def _bodies(running: Running, arena: Arena, seconds: float) -> Sample:
     """CPU seconds a GiB of 8 MiB responses."""
     return _timed(
@@ -96,8 +125,12 @@ def _bodies(running: Running, arena: Arena, seconds: float) -> Sample:
 
 
 def _websockets(running: Running, arena: Arena, seconds: float) -> Load:
-    command = [sys.executable, "-m", "bench.websocket_load", str(running.http_port), str(seconds), "64"]
-    done = json.loads(run(command, seconds + 30))
+    return _client("bench.websocket_load", running.http_port, seconds, "64")
+
+
+def _client(module: str, port: int, seconds: float, option: str) -> Load:
+    """Runs a load client of our own in a process of its own."""
+    done = json.loads(run([sys.executable, "-m", module, str(port), str(seconds), option], seconds + 30))
     return Load(done["count"], 0, done["failed"], done["seconds"], done["p99"] * 1000)
 
 
@@ -133,6 +166,8 @@ def _connections(running: Running, count: int) -> Iterator[int]:
 
 
 MICROSECONDS, PER_GIB, BYTES = "CPU µs a request", "CPU s a GiB", "bytes a connection"
+EDGE = ("edgewise", "nginx", "haproxy", "envoy", "caddy")
+"""Those that can answer with fixed content: Traefik has no such route without a plug-in."""
 
 SCENARIOS = (
     Scenario("same", "proxied GET, same heads, keep-alive", MICROSECONDS, _requests(_wrk()), 1.0),
@@ -140,6 +175,44 @@ SCENARIOS = (
     Scenario("varied", "the same, each response head unique too", MICROSECONDS, _requests(_wrk("/varied", "chrome"))),
     Scenario("tls-wrk", "TLS, HTTP/1.1, proxied (wrk)", MICROSECONDS, _requests(_tls_wrk), 1.2),
     Scenario("tls-h2load", "TLS, HTTP/1.1, proxied (h2load)", MICROSECONDS, _requests(_tls_h2load), 1.2),
+    Scenario(
+        "h2",
+        "TLS, HTTP/2, 10 streams a connection, proxied",
+        MICROSECONDS,
+        _requests(_h2load("/hello", connections=16, streams=10)),
+        1.0,
+    ),
+    Scenario(
+        "h2-one",
+        "TLS, HTTP/2, one stream a connection, proxied",
+        MICROSECONDS,
+        _requests(_h2load("/hello", connections=64, streams=1)),
+    ),
+    Scenario(
+        "h2-edge",
+        "TLS, HTTP/2, 10 streams, answered at the edge",
+        MICROSECONDS,
+        _requests(_h2load("/edge", connections=16, streams=10)),
+        0.6,
+        peers=EDGE,
+    ),
+    Scenario(
+        "handshake",
+        "TLS connection with one answer at the edge",
+        "CPU µs a connection",
+        _requests(_handshakes("full")),
+        1.3,
+        peers=EDGE,
+    ),
+    Scenario(
+        "resumed",
+        "the same, session resumed",
+        "CPU µs a connection",
+        _requests(_handshakes("resumed")),
+        1.3,
+        peers=EDGE,
+    ),
+    Scenario("grpc", "gRPC unary call", "CPU µs a call", _requests(_grpc), 0.5, baseline="envoy"),
     Scenario(
         "new",
         "new connection per request",
