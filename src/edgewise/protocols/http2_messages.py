@@ -1,0 +1,279 @@
+"""The receiving half of an HTTP/2 connection: heads, content and trailers of each stream (RFC 9113 section 8.1)."""
+
+from __future__ import annotations
+
+from edgewise.protocols.hpack import Decoder, HpackError, TooManyFields
+from edgewise.protocols.http2_abuse import DOUBTFUL, GLITCH, SMALL_CHANGE
+from edgewise.protocols.http2_events import DATA, HEAD, RESET, TRAILERS, Event, Http2Limits
+from edgewise.protocols.http2_frames import (
+    COMPRESSION_ERROR,
+    END_STREAM,
+    ENHANCE_YOUR_CALM,
+    FLOW_CONTROL_ERROR,
+    NO_ERROR,
+    PADDED,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    STREAM_CLOSED,
+    ConnectionFault,
+    StreamFault,
+    reset_frame,
+    without_padding,
+)
+from edgewise.protocols.http2_heads import (
+    UNKNOWN,
+    Malformed,
+    ReceivedHead,
+    request_head,
+    response_head,
+    trailer_lines,
+)
+from edgewise.protocols.http2_memo import BlockMemo
+from edgewise.protocols.http2_sending import Sending
+from edgewise.protocols.http2_streams import HEAD_REQUEST, RECEIVED_END, RECEIVED_HEAD, SENT_END, UNHEARD, Stream
+
+_MOST_PARTS = 2048
+"""Pieces of output that wait for a client that does not read, before its new streams are refused."""
+_SHARED_REQUESTS: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
+_SHARED_RESPONSES: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
+"""Blocks that depend on no dynamic table and hold no secret, of all connections of the process."""
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n"
+
+
+class Messages(Sending):
+    """What comes in on the streams of a connection."""
+
+    __slots__ = ("_decoder", "_events", "_known", "_next_id", "_server", "_shared", "_skipped", "_translate")
+
+    def __init__(self, limits: Http2Limits, *, server: bool) -> None:
+        super().__init__(limits)
+        self._server = server
+        self._events: list[Event] = []
+        self._decoder = Decoder(max_list_bytes=limits.head_bytes, max_fields=limits.head_fields)
+        self._known: BlockMemo[ReceivedHead] = BlockMemo(entries=16, longest=2048)
+        """What blocks mean while the dynamic table stays as it is."""
+        self._shared = _SHARED_REQUESTS if server else _SHARED_RESPONSES
+        self._translate = request_head if server else response_head
+        self._skipped = 0
+        """The last stream before `_last_id` that was opened: those between them never were."""
+        self._next_id = 1
+        """The next stream that we open, as a client."""
+
+    # ---- heads -------------------------------------------------------------------------------------------------------
+
+    def _on_block(self, stream_id: int, block: bytes, end: int) -> None:
+        """Take a whole block: a head or trailers; it is decoded whatever becomes of it (RFC 9113 section 4.3)."""
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if self._server and stream_id & 1 and stream_id > self._last_id:
+                self._on_request(stream_id, block, end)
+            else:
+                self._check_reset(stream_id)
+                self._decode(block)
+        elif stream.state & (RECEIVED_END | UNHEARD):
+            self._decode(block)
+            if stream.state & RECEIVED_END:
+                raise StreamFault(STREAM_CLOSED, "HEADERS after END_STREAM")
+            self._on_end(stream_id, stream, end)
+        elif self._server or stream.state & RECEIVED_HEAD:
+            self._on_trailers(stream_id, stream, block, end)
+        else:
+            self._on_response(stream_id, stream, block, end)
+
+    def _on_request(self, stream_id: int, block: bytes, end: int) -> None:
+        if stream_id - self._last_id != 2:
+            self._skipped = self._last_id
+        self._last_id = stream_id
+        received = self._known.young.get(block) or self._find(block)
+        if (
+            len(self._streams) >= self._limits.max_streams
+            or self.kept_bytes > self._limits.kept_bytes
+            or len(self._out) > _MOST_PARTS
+            or stream_id > self._final
+        ):
+            raise StreamFault(REFUSED_STREAM, "no room for another stream")
+        if received is None:
+            self._refuse_head(stream_id, end)
+            return
+        left = received.length
+        if end:
+            if left > 0:
+                raise StreamFault(PROTOCOL_ERROR, "content-length without content")
+            head, state = received.head, RECEIVED_END
+        else:
+            head, state = received.framed(end=False), 0
+        self._streams[stream_id] = Stream(self._stream_window, self._stream_credit, left, state)
+        self._events.append((HEAD, stream_id, head, end == 1))
+
+    def _refuse_head(self, stream_id: int, end: int) -> None:
+        """Answer 431 to a head over the limits (RFC 6585 section 5)."""
+        self.glitches.add(DOUBTFUL)
+        self._streams[stream_id] = Stream(self._stream_window, self._stream_credit, UNKNOWN, end and RECEIVED_END)
+        self.send_head(stream_id, _TOO_LARGE, end=True)
+        self.reset(stream_id, NO_ERROR)
+
+    def _on_response(self, stream_id: int, stream: Stream, block: bytes, end: int) -> None:
+        received = self._known.young.get(block) or self._find(block)
+        if received is None:
+            raise StreamFault(ENHANCE_YOUR_CALM, "response head over the limits")
+        status = received.status
+        if status < 200:
+            if end:
+                raise StreamFault(PROTOCOL_ERROR, "interim response ends the stream")
+            self.glitches.add(SMALL_CHANGE)
+            self._events.append((HEAD, stream_id, received.head, False))
+            return
+        stream.state |= RECEIVED_HEAD
+        if stream.state & HEAD_REQUEST or status in (204, 304):
+            head = received.head
+            stream.left = 0
+        else:
+            head = received.framed(end=end == 1)
+            stream.left = received.length
+        if end and stream.left > 0:
+            raise StreamFault(PROTOCOL_ERROR, "content-length without content")
+        self._events.append((HEAD, stream_id, head, end == 1))
+        self._on_end(stream_id, stream, end)
+
+    def _on_trailers(self, stream_id: int, stream: Stream, block: bytes, end: int) -> None:
+        fields = self._decode(block)
+        if fields is None:
+            raise StreamFault(ENHANCE_YOUR_CALM, "trailers over the limits")
+        if not end:
+            raise StreamFault(PROTOCOL_ERROR, "trailers that do not end the stream")
+        if stream.left > 0:
+            raise StreamFault(PROTOCOL_ERROR, "less content than content-length tells")
+        try:
+            lines = trailer_lines(fields)
+        except Malformed as error:
+            raise StreamFault(PROTOCOL_ERROR, str(error)) from None
+        self._events.append((TRAILERS, stream_id, lines, True))
+        self._on_end(stream_id, stream, end)
+
+    def _find(self, block: bytes) -> ReceivedHead | None:
+        """Return what a block means, None where it is over the limits; raises StreamFault where it means nothing."""
+        received = self._known.get(block) or self._shared.get(block)
+        if received is not None:
+            return received
+        generation = self._decoder.generation
+        fields = self._decode(block)
+        if fields is None:
+            return None
+        try:
+            received = self._translate(fields)
+        except Malformed as error:
+            raise StreamFault(PROTOCOL_ERROR, str(error)) from None
+        if not self._decoder.stateless:
+            if self._decoder.generation == generation:
+                self._known.offer(block, received, len(received.head))
+        elif received.secret or self._decoder.never_indexed:
+            self._known.offer(block, received, len(received.head))
+        else:
+            self._shared.offer(block, received, len(received.head))
+        return received
+
+    def _decode(self, block: bytes) -> list[tuple[bytes, bytes]] | None:
+        """Return the fields of a block, None where they are over the limits."""
+        decoder = self._decoder
+        generation = decoder.generation
+        try:
+            return decoder.decode(block)
+        except TooManyFields:
+            return None
+        except HpackError as error:
+            raise ConnectionFault(COMPRESSION_ERROR, str(error)) from None
+        finally:
+            if decoder.generation != generation:
+                self._known.clear()
+
+    # ---- content -----------------------------------------------------------------------------------------------------
+
+    def _on_data(self, flags: int, stream_id: int, payload: bytes) -> None:
+        size = len(payload)
+        if size > self._credit:
+            raise ConnectionFault(FLOW_CONTROL_ERROR, "more content than the connection's window")
+        self._credit -= size
+        stream = self._streams.get(stream_id)
+        if stream is None or stream.state & (RECEIVED_END | UNHEARD):
+            self._on_unwanted_data(flags, stream_id, stream, size)
+            return
+        if size > stream.credit:
+            self._give_back(size)
+            raise StreamFault(FLOW_CONTROL_ERROR, "more content than the stream's window")
+        stream.credit -= size
+        if flags & PADDED:
+            payload = without_padding(payload)
+            self.consumed(stream_id, size - len(payload))
+        end = flags & END_STREAM
+        if not payload and not end:
+            self.glitches.add(DOUBTFUL)
+            return
+        self._check_length(stream, len(payload), end)
+        self._events.append((DATA, stream_id, payload, end == 1))
+        self._on_end(stream_id, stream, end)
+
+    def _check_length(self, stream: Stream, size: int, end: int) -> None:
+        if not self._server and not stream.state & RECEIVED_HEAD:
+            raise StreamFault(PROTOCOL_ERROR, "content before the response head")
+        if stream.left < 0:
+            return
+        stream.left -= size
+        if stream.left < 0 or (end and stream.left):
+            raise StreamFault(PROTOCOL_ERROR, "content differs from content-length")
+
+    def _on_unwanted_data(self, flags: int, stream_id: int, stream: Stream | None, size: int) -> None:
+        """Discard content nobody waits for; the connection's window is not the stream's to keep (section 5.1)."""
+        if stream is not None:
+            if stream.state & RECEIVED_END:
+                self._give_back(size)
+                raise StreamFault(STREAM_CLOSED, "DATA after END_STREAM")
+            if size > stream.credit:
+                raise ConnectionFault(FLOW_CONTROL_ERROR, "more content than the stream's window")
+            stream.credit -= size
+            self.consumed(stream_id, size)
+            self._on_end(stream_id, stream, flags & END_STREAM)
+            return
+        self._check_reset(stream_id)
+        self._reset[stream_id] -= size
+        if self._reset[stream_id] < 0:
+            raise ConnectionFault(STREAM_CLOSED, "content goes on after RST_STREAM")
+        self._give_back(size)
+
+    def _on_end(self, stream_id: int, stream: Stream, end: int) -> None:
+        if end:
+            stream.state |= RECEIVED_END
+            if stream.state & SENT_END:
+                self._completed(stream_id, stream)
+
+    # ---- streams that are not open -----------------------------------------------------------------------------------
+
+    def _is_idle(self, stream_id: int) -> bool:
+        """Was the stream never opened (RFC 9113 section 5.1)?"""
+        if not stream_id & 1:
+            return True  # only servers open even ones, and only to push
+        if self._server:
+            return stream_id > self._last_id or self._skipped < stream_id < self._last_id
+        return stream_id >= self._next_id
+
+    def _check_not_idle(self, stream_id: int) -> None:
+        if self._is_idle(stream_id):
+            raise ConnectionFault(PROTOCOL_ERROR, "frame on a stream that was never opened")
+
+    def _check_reset(self, stream_id: int) -> None:
+        """Tolerate a frame on a stream that we reset lately: the peer may not have known (section 5.1)."""
+        self._check_not_idle(stream_id)
+        if stream_id not in self._reset:
+            raise ConnectionFault(STREAM_CLOSED, "frame on a closed stream")
+        self.glitches.add(SMALL_CHANGE)
+
+    def _fail_stream(self, stream_id: int, code: int) -> None:
+        """Reset a stream for what the peer did (RFC 9113 section 5.4.2)."""
+        self.glitches.add(DOUBTFUL if code == REFUSED_STREAM else GLITCH)
+        self._reply(reset_frame(stream_id, code))
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._tolerate(stream_id, self._stream_credit)
+            return
+        self._forget_reset(stream_id, stream)
+        if not stream.state & UNHEARD:
+            self._events.append((RESET, stream_id, code, True))
