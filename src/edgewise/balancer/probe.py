@@ -1,4 +1,4 @@
-"""One health check: connects, and for HTTP asks and judges the answer."""
+"""One health check: connects, and for HTTP and gRPC asks and judges the answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import ssl
 from dataclasses import dataclass
 
+from edgewise.balancer.grpc_probe import check_service
 from edgewise.contracts.endpoint import Address
 from edgewise.http.head import CHUNKED
 from edgewise.protocols.errors import ProtocolError
@@ -28,6 +29,8 @@ class HealthCheck:
     """Target of the GET request."""
     type: str = ""
     """`http` or `tcp`; "" for http where there is a path, else tcp."""
+    grpc: str | None = None
+    """Service asked for by the gRPC health protocol in place of both, "" for the server as a whole."""
     interval: float = 5.0
     """Seconds from the end of one check to the start of the next."""
     timeout: float = 2.0
@@ -69,11 +72,14 @@ async def probe(
 ) -> tuple[bool, str]:
     """Check once; return (well?, text for the status page).
 
-    Raises OSError where no connection can be made, EOFError or ProtocolError for an answer that is not HTTP/1.
+    Raises OSError where no connection can be made, EOFError or ProtocolError for an answer that is not HTTP.
     The caller sets the deadline.
     """
     reader, writer = await _connect(address, tls, server_name)
     try:
+        if settings.grpc is not None:
+            host = _host(address, settings)
+            return await check_service(reader, writer, settings.grpc, host, settings.timeout, tls=tls is not None)
         if not settings.is_http:
             return True, "connected"
         writer.write(_request(address, settings))
@@ -95,15 +101,17 @@ async def _connect(
     )
 
 
-def _request(address: Address, settings: HealthCheck) -> bytes:
+def _host(address: Address, settings: HealthCheck) -> str:
     if settings.host:
-        host = settings.host
-    elif isinstance(address, str):
-        host = "localhost"
-    else:
-        host = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+        return settings.host
+    if isinstance(address, str):
+        return "localhost"
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+
+
+def _request(address: Address, settings: HealthCheck) -> bytes:
     return (
-        f"GET {settings.path or '/'} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: edgewise-health\r\n"
+        f"GET {settings.path or '/'} HTTP/1.1\r\nHost: {_host(address, settings)}\r\nUser-Agent: edgewise-health\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"
     ).encode("latin-1")
 

@@ -58,6 +58,8 @@ _MOST = 99_999_999
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _COARSER = (b"u", b"m", b"S", b"M", b"H")
 
+_STATUS_LINE = re.compile(rb"(?:\A|\n)grpc-status:[ \t]*([^\r\n]*?)[ \t]*\r", re.IGNORECASE)
+_CODE = re.compile(rb"[0-9]{1,2}")
 _UNENCODED = "".join(map(chr, (*range(0x20, 0x25), *range(0x26, 0x7F))))
 
 # What the edge means by its own answers. It differs from the mapping for clients (http-grpc-status-mapping), which must
@@ -128,6 +130,22 @@ def format_timeout(seconds: float) -> bytes:
 def edge_status(status: int) -> Status:
     """Return what an HTTP status that edgewise itself would answer means as a grpc-status."""
     return _EDGE_STATUSES.get(status, Status.UNKNOWN)
+
+
+def find_status(lines: bytes) -> int | None:
+    """Return the grpc-status among field lines (each with its CRLF): trailers, or a head; None where there is none.
+
+    What is no code of one or two digits counts as UNKNOWN.
+    """
+    match = _STATUS_LINE.search(lines)
+    if match is None:
+        return None
+    return int(match[1]) if _CODE.fullmatch(match[1]) else Status.UNKNOWN
+
+
+def status_name(status: int) -> str:
+    """Return the name of a code, the number itself for one that this version does not know."""
+    return Status(status).name if status <= Status.UNAUTHENTICATED else str(status)
 
 
 def encode_message_text(text: str) -> bytes:

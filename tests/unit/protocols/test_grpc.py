@@ -17,10 +17,12 @@ from edgewise.protocols.grpc import (
     edge_status,
     encode_message,
     encode_message_text,
+    find_status,
     format_timeout,
     kind_of,
     parse_timeout,
     status_fields,
+    status_name,
     subtype,
     trailers_only,
 )
@@ -120,6 +122,29 @@ def test_a_timeout_passed_on_is_valid_never_longer_and_hardly_shorter(seconds: f
 )
 def test_failures_of_the_edge_have_a_grpc_status(http: int, status: Status) -> None:
     assert edge_status(http) == status
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"grpc-status: 0\r\n", 0),
+        (b"x: y\r\nGrpc-Status:14 \r\ngrpc-message: a\r\n", 14),
+        (b"HTTP/1.1 200 OK\r\ngrpc-status: 5\r\n\r\n", 5),
+        (b"grpc-status: 99\r\n", 99),
+        (b"grpc-status: 100\r\n", Status.UNKNOWN),
+        (b"grpc-status: \r\n", Status.UNKNOWN),
+        (b"grpc-status: +1\r\n", Status.UNKNOWN),
+        (b"grpc-status: \xb2\r\n", Status.UNKNOWN),
+        (b"x-grpc-status: 3\r\ngrpc-status-details-bin: 4\r\ny: grpc-status: 5\r\n", None),
+        (b"", None),
+    ],
+)
+def test_the_status_is_found_among_field_lines(lines: bytes, status: int | None) -> None:
+    assert find_status(lines) == status
+
+
+def test_a_code_has_a_name() -> None:
+    assert [status_name(code) for code in (0, 16, 17)] == ["OK", "UNAUTHENTICATED", "17"]
 
 
 def test_an_answer_without_messages_has_its_status_among_the_fields() -> None:
