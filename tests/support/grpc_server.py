@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class GrpcServer:
         self.name = name
         """Answered by Name: tells servers apart."""
         self.refuse: grpc.StatusCode | None = None
+        self.refuse_after = 0.0
+        """Seconds that a refusal takes."""
         self.calls: list[Call] = []
         self.cancelled = threading.Event()
         """A call of Hang ended before its time."""
@@ -72,6 +75,10 @@ class GrpcServer:
         states = health_pb2.HealthCheckResponse
         self.health.set(service, states.SERVING if serving else states.NOT_SERVING)
 
+    def drain(self) -> None:
+        """Stop listening and let the calls under way end."""
+        self._server.stop(PATIENCE).wait(PATIENCE)
+
     def stop(self) -> None:
         """Stop listening and end every call."""
         self._server.stop(None).wait(PATIENCE)
@@ -82,6 +89,7 @@ class GrpcServer:
         metadata = tuple((key, value) for key, value in context.invocation_metadata())
         self.calls.append(Call(behaviour.__name__.lstrip("_"), metadata, context.time_remaining()))
         if self.refuse is not None:
+            time.sleep(self.refuse_after)
             context.abort(self.refuse, "refused by the test")
 
     def _watched(self, behaviour: Callable[[Any, grpc.ServicerContext], bytes]) -> Any:

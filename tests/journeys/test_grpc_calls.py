@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -195,7 +196,7 @@ class TestMetadata:
     def test_every_status_passes_with_its_text_and_trailers(self, client: GrpcClient, code: str) -> None:
         with pytest.raises(grpc.RpcError) as raised:
             client.unary(f"{code} 50% “gone”".encode(), "Fail")
-        error = raised.value
+        error: Any = raised.value
         assert (error.code().name, error.details()) == (code, "50% “gone”")
         assert dict(error.trailing_metadata()) == {"why-bin": b"\0\xff"}
 
