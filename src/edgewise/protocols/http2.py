@@ -73,6 +73,9 @@ __all__ = (
 
 _MOST_CONTINUATIONS = 16
 """Frames of one header block, which need not be large (CVE-2024-27316 and its kin)."""
+_MOST_PARTS = 2048
+"""Pieces of output that wait for a client that does not read, before its new streams are refused."""
+_NOT_PLAIN = PADDED | PRIORITISED
 _TINY_UPDATE = 64
 """Bytes of window that are hardly worth a frame."""
 _DEFAULTS = Http2Limits()
@@ -129,6 +132,7 @@ class Http2Connection(Messages):
         if self.error is not None:
             return []
         events = self._events = []
+        self._most_streams = 0 if self._full else self._limits.max_streams
         if self._held:
             data = self._held + data
         try:
@@ -141,6 +145,11 @@ class Http2Connection(Messages):
         if self._waiting and not self.blocked:
             self._send_kept(events)
         return events
+
+    @property
+    def _full(self) -> bool:
+        """Are new streams refused: after the last GOAWAY, and while the peer does not read?"""
+        return self._final < MOST or self.kept_bytes > self._limits.kept_bytes or len(self._out) > _MOST_PARTS
 
     def _skip_preface(self, data: bytes) -> int:
         part = data[: len(self._preface)]
@@ -183,7 +192,7 @@ class Http2Connection(Messages):
     # ---- header blocks -----------------------------------------------------------------------------------------------
 
     def _on_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if flags & (PADDED | PRIORITISED):
+        if flags & _NOT_PLAIN:
             payload = header_block(flags, stream_id, payload)
         if flags & END_HEADERS:
             self._on_block(stream_id, payload, flags & END_STREAM)

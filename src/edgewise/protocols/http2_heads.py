@@ -203,12 +203,12 @@ HTTP = encode([(b":scheme", b"http")])
 
 def response_block(head: bytes) -> bytes:
     """Return the header block of a response head in HTTP/1 form, from the status line through the empty line."""
-    block = _RESPONSES.get(head)
+    block = RESPONSE_BLOCKS.get(head)
     if block is None:
         start, _, rest = head.partition(b"\r\n")
         lines = _split_lines(rest[:-2])
         block = encode([(b":status", start[9:12]), *lines])
-        _remember(_RESPONSES, head, block, lines)
+        _remember(RESPONSE_BLOCKS, head, block, lines)
     return block
 
 
@@ -217,7 +217,7 @@ def request_block(head: bytes) -> bytes:
 
     `te: trailers` tells servers that trailers get through; it is said where they are needed, with gRPC.
     """
-    block = _REQUESTS.get(head)
+    block = _REQUEST_BLOCKS.get(head)
     if block is None:
         start, _, rest = head.partition(b"\r\n")
         method, target, _ = start.split(b" ")
@@ -226,7 +226,7 @@ def request_block(head: bytes) -> bytes:
         if (b"content-type", b"application/grpc") in [(name, value[:16]) for name, value in lines]:
             lines.append((b"te", b"trailers"))
         block = encode([(b":method", method), *authority, (b":path", target), *lines])
-        _remember(_REQUESTS, head, block, lines)
+        _remember(_REQUEST_BLOCKS, head, block, lines)
     return block
 
 
@@ -258,6 +258,7 @@ def _remember(memo: BlockMemo[bytes], key: bytes, block: bytes, fields: Fields) 
         memo.offer(key, block, len(block))
 
 
-_RESPONSES: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
-_REQUESTS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
+RESPONSE_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
+"""Response head -> its block."""
+_REQUEST_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
 _LINES: BlockMemo[bytes] = BlockMemo(entries=1024, longest=1024)

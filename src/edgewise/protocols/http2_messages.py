@@ -32,8 +32,6 @@ from edgewise.protocols.http2_memo import BlockMemo
 from edgewise.protocols.http2_sending import Sending
 from edgewise.protocols.http2_streams import HEAD_REQUEST, RECEIVED_END, RECEIVED_HEAD, SENT_END, UNHEARD, Stream
 
-_MOST_PARTS = 2048
-"""Pieces of output that wait for a client that does not read, before its new streams are refused."""
 _SHARED_REQUESTS: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
 _SHARED_RESPONSES: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
 """Blocks that depend on no dynamic table and hold no secret, of all connections of the process."""
@@ -43,7 +41,9 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0
 class Messages(Sending):
     """What comes in on the streams of a connection."""
 
-    __slots__ = ("_decoder", "_events", "_known", "_next_id", "_server", "_shared", "_skipped", "_translate")
+    __slots__ = (
+        "_decoder", "_events", "_known", "_most_streams", "_next_id", "_server", "_shared", "_skipped", "_translate",
+    )  # fmt: skip
 
     def __init__(self, limits: Http2Limits, *, server: bool) -> None:
         super().__init__(limits)
@@ -56,54 +56,53 @@ class Messages(Sending):
         self._translate = request_head if server else response_head
         self._skipped = 0
         """The last stream before `_last_id` that was opened: those between them never were."""
+        self._most_streams = 0
+        """How many streams the peer may have open now."""
         self._next_id = 1
         """The next stream that we open, as a client."""
 
     # ---- heads -------------------------------------------------------------------------------------------------------
 
     def _on_block(self, stream_id: int, block: bytes, end: int) -> None:
-        """Take a whole block: a head or trailers; it is decoded whatever becomes of it (RFC 9113 section 4.3)."""
+        """Take a whole header block: as the server mostly that of a new stream."""
+        if stream_id <= self._last_id or not stream_id & 1 or not self._server:
+            self._on_late_block(stream_id, block, end)
+            return
+        if stream_id - self._last_id != 2:
+            self._skipped = self._last_id
+        self._last_id = stream_id
+        received = self._known.young.get(block) or self._find(block)
+        if len(self._streams) >= self._most_streams:
+            raise StreamFault(REFUSED_STREAM, "no room for another stream")
+        if received is None:
+            self._refuse_head(stream_id, end)
+            return
+        left = received[1]
+        if end:
+            if left > 0:
+                raise StreamFault(PROTOCOL_ERROR, "content-length without content")
+            self._streams[stream_id] = Stream(self._stream_window, self._stream_credit, left, RECEIVED_END)
+            self._events.append((HEAD, stream_id, received[0], True))
+        else:
+            self._streams[stream_id] = Stream(self._stream_window, self._stream_credit, left, 0)
+            self._events.append((HEAD, stream_id, received.framed(end=False), False))
+
+    def _on_late_block(self, stream_id: int, block: bytes, end: int) -> None:
+        """Take a block on a stream that is open or was; it is decoded whatever becomes of it (RFC 9113 section 4.3)."""
         stream = self._streams.get(stream_id)
         if stream is None:
-            if self._server and stream_id & 1 and stream_id > self._last_id:
-                self._on_request(stream_id, block, end)
-            else:
-                self._check_reset(stream_id)
-                self._decode(block)
-        elif stream.state & (RECEIVED_END | UNHEARD):
+            self._check_reset(stream_id)
             self._decode(block)
-            if stream.state & RECEIVED_END:
-                raise StreamFault(STREAM_CLOSED, "HEADERS after END_STREAM")
+        elif stream.state & RECEIVED_END:
+            self._decode(block)
+            raise StreamFault(STREAM_CLOSED, "HEADERS after END_STREAM")
+        elif stream.state & UNHEARD:
+            self._decode(block)
             self._on_end(stream_id, stream, end)
         elif self._server or stream.state & RECEIVED_HEAD:
             self._on_trailers(stream_id, stream, block, end)
         else:
             self._on_response(stream_id, stream, block, end)
-
-    def _on_request(self, stream_id: int, block: bytes, end: int) -> None:
-        if stream_id - self._last_id != 2:
-            self._skipped = self._last_id
-        self._last_id = stream_id
-        received = self._known.young.get(block) or self._find(block)
-        if (
-            len(self._streams) >= self._limits.max_streams
-            or self.kept_bytes > self._limits.kept_bytes
-            or len(self._out) > _MOST_PARTS
-            or stream_id > self._final
-        ):
-            raise StreamFault(REFUSED_STREAM, "no room for another stream")
-        if received is None:
-            self._refuse_head(stream_id, end)
-            return
-        left = received.length
-        if end:
-            if left > 0:
-                raise StreamFault(PROTOCOL_ERROR, "content-length without content")
-            head, state = received.head, RECEIVED_END
-        else:
-            head, state = received.framed(end=False), 0
-        self._streams[stream_id] = Stream(self._stream_window, self._stream_credit, left, state)
-        self._events.append((HEAD, stream_id, head, end == 1))
 
     def _refuse_head(self, stream_id: int, end: int) -> None:
         """Answer 431 to a head over the limits (RFC 6585 section 5)."""
@@ -201,6 +200,7 @@ class Messages(Sending):
             self._give_back(size)
             raise StreamFault(FLOW_CONTROL_ERROR, "more content than the stream's window")
         stream.credit -= size
+        stream.unread += size
         if flags & PADDED:
             payload = without_padding(payload)
             self.consumed(stream_id, size - len(payload))
@@ -230,6 +230,7 @@ class Messages(Sending):
             if size > stream.credit:
                 raise ConnectionFault(FLOW_CONTROL_ERROR, "more content than the stream's window")
             stream.credit -= size
+            stream.unread += size
             self.consumed(stream_id, size)
             self._on_end(stream_id, stream, flags & END_STREAM)
             return

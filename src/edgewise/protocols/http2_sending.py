@@ -25,7 +25,7 @@ from edgewise.protocols.http2_frames import (
     reset_frame,
     window_frame,
 )
-from edgewise.protocols.http2_heads import lines_block, response_block
+from edgewise.protocols.http2_heads import RESPONSE_BLOCKS, lines_block, response_block
 from edgewise.protocols.http2_streams import RECEIVED_END, SENT_END, SENT_HEAD, UNHEARD, Kept, Stream
 
 Buffer = bytes | bytearray | memoryview
@@ -116,7 +116,12 @@ class Sending:
         if stream is None:
             return
         stream.state |= SENT_HEAD
-        self._put_head(stream_id, response_block(head), end)
+        block = RESPONSE_BLOCKS.young.get(head) or response_block(head)
+        size = len(block)
+        if size <= self._head_room:
+            self._out += (pack_header(size << 8 | HEADERS, END_HEADERS | end, stream_id), block)
+        else:
+            self._put_long_head(stream_id, block, end)
         if end:
             self._ended(stream_id, stream)
 
@@ -139,7 +144,9 @@ class Sending:
         stream.window -= size
         self._out += (pack_header(size << 8 | DATA, end, stream_id), data)
         if end:
-            self._ended(stream_id, stream)
+            stream.state |= SENT_END
+            if stream.state & RECEIVED_END:
+                self._completed(stream_id, stream)
         elif self.glitches.score:
             self.glitches.make_up(CONTENT_SENT)
         return True
@@ -197,16 +204,15 @@ class Sending:
         self._out.append(frame(PING, 0, 0, _PING_DATA))
 
     def consumed(self, stream_id: int, size: int) -> None:
-        """Give the windows back that received content took up; for a stream that is gone it was done at its end."""
+        """Give back the window that content took up, now that it is passed on; a closed stream's was given back."""
         stream = self._streams.get(stream_id)
         if stream is None:
             return
-        owed = stream.owed + size
+        stream.unread -= size
+        owed = self._stream_credit - stream.credit - stream.unread
         if owed >= self._limits.initial_window >> 1 and not stream.state & RECEIVED_END:
             self._out.append(window_frame(stream_id, owed))
             stream.credit += owed
-            owed = 0
-        stream.owed = owed
         self._give_back(size)
 
     # ---- frames ------------------------------------------------------------------------------------------------------
@@ -216,9 +222,9 @@ class Sending:
         if size <= self._head_room:
             self._out += (pack_header(size << 8 | HEADERS, END_HEADERS | end, stream_id), block)
         else:
-            self._put_unusual_head(stream_id, block, end)
+            self._put_long_head(stream_id, block, end)
 
-    def _put_unusual_head(self, stream_id: int, block: bytes, end: bool) -> None:
+    def _put_long_head(self, stream_id: int, block: bytes, end: bool) -> None:
         """Put out the first block of the connection, or one that takes several frames (RFC 9113 section 6.10)."""
         if not self._head_room:
             block = NO_TABLE + block
@@ -333,9 +339,8 @@ class Sending:
     def _completed(self, stream_id: int, stream: Stream) -> None:
         """Both sides ended the stream."""
         del self._streams[stream_id]
-        unread = self._stream_credit - stream.credit - stream.owed
-        if unread:
-            self._give_back(unread)
+        if stream.unread:
+            self._give_back(stream.unread)
         if self.glitches.score:
             self.glitches.make_up(STREAM_DONE)
 
@@ -345,7 +350,7 @@ class Sending:
         if stream.kept is not None:
             del self._waiting[stream_id]
             self.kept_bytes -= len(stream.kept.content)
-        self._give_back(self._stream_credit - stream.credit - stream.owed)
+        self._give_back(stream.unread)
 
     def _forget_reset(self, stream_id: int, stream: Stream) -> None:
         """Drop a stream that we reset; what the peer sent before it knew is tolerated."""

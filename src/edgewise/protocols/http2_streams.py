@@ -17,15 +17,15 @@ UNHEARD = 32
 class Stream:
     """An open or half-closed stream."""
 
-    __slots__ = ("credit", "kept", "left", "owed", "state", "window")
+    __slots__ = ("credit", "kept", "left", "state", "unread", "window")
 
     def __init__(self, window: int, credit: int, left: int, state: int) -> None:
         self.window = window
         """Bytes of content we may send; negative after the peer lowered INITIAL_WINDOW_SIZE."""
         self.credit = credit
         """Bytes of content the peer may send."""
-        self.owed = 0
-        """Bytes dealt with, to be told the peer in a window update."""
+        self.unread = 0
+        """Bytes of content received that the owner has not passed on."""
         self.left = left
         """Bytes of content still to come; negative where no content-length tells."""
         self.state = state
