@@ -149,8 +149,9 @@ class RequestHead:
 def _values(head: RequestHead) -> tuple[Any, ...]:
     """Return all that a head says; whether other heads share its lines is no part of it."""
     lines = head.lines
-    said = [getattr(lines, name) for name in FieldLines.__slots__ if name not in ("before", "after", "kept")]
-    return (head.method, head.target, head.path, head.query, head.minor, head.fields, *said)
+    framing = (lines.body, lines.keep_alive, lines.upgrade, lines.expect_continue, lines.connection)
+    forward = (lines.authority, lines.host, lines.forward, lines.forward_after, lines.telling)
+    return (head.method, head.target, head.path, head.query, head.minor, head.fields, *framing, *forward)
 
 
 def plain_head(

@@ -1,0 +1,33 @@
+"""Builds the wheel: pure Python, or with the data plane compiled by mypyc where EDGEWISE_COMPILE=1 (docs/building.md).
+
+The compiled modules are the same source; whoever runs the pure wheel loses speed and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from setuptools import setup
+
+COMPILED = """
+    http/head
+    protocols/http1 protocols/http1_fields protocols/http1_chunked protocols/memo
+    contracts/plan contracts/exchange contracts/endpoint
+    proxy/memo proxy/plans proxy/lifecycle proxy/attempts proxy/pool proxy/downstream proxy/upstream proxy/content
+    proxy/relay proxy/messages proxy/poller
+    balancer/policies router/match
+    telemetry/access_log telemetry/log_format telemetry/metrics
+""".split()
+
+options: dict[str, Any] = {}
+if os.environ.get("EDGEWISE_COMPILE") == "1":
+    options["setup_requires"] = ["mypy[mypyc]>=1.16"]
+    if "bdist_wheel" in sys.argv:  # else setuptools only asks for metadata
+        from mypyc.build import mypycify
+
+        modules = [f"src/edgewise/{module}.py" for module in COMPILED]
+        options["ext_modules"] = mypycify(["--config-file=pyproject.toml", *modules], opt_level="3")
+
+setup(**options)
