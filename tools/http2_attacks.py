@@ -1,0 +1,173 @@
+"""Replays attacks on HTTP/2 against edgewise, or against another proxy of `make bench`, and shows what each does.
+
+python tools/http2_attacks.py [--server edgewise|nginx|haproxy|envoy|caddy] [--only WORDS] [--seconds 4]
+
+The attacks (tests/support/http2_attacks.py) go to a proxy on its own core of this machine, over loopback, each for a
+few seconds. Before and during each, a well-behaved client in a process of its own asks the same worker over HTTP/1.1
+and HTTP/2 in turn. The exit code is 1 when the proxy ended, the client was let down, memory grew by more than 96 MiB,
+or edgewise left every connection open that does nothing but flood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from bench.arena import Arena, open_arena
+from bench.load import percentile
+from bench.peers import PEERS, Running
+
+from support.http2_attacks import ATTACKS, Attack, Outcome, run_attack
+from support.http2_raw import Http2Client
+from support.raw_http import RawClient, get
+
+MEBIBYTE = 1 << 20
+MOST_GROWTH = 96 * MEBIBYTE
+SERVERS = ("edgewise", "nginx", "haproxy", "envoy", "caddy")
+DEADLINES = 'header_timeout = "2s"\nsend_timeout = "2s"'
+"""edgewise's deadlines while it is attacked, so that an attack of a few seconds meets them."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a well-behaved client got: milliseconds and failures."""
+
+    p50: float
+    p99: float
+    requests: int
+    failures: int
+
+    def __str__(self) -> str:
+        failed = f" {self.failures} FAILED" if self.failures else ""
+        return f"p50 {self.p50:.1f} p99 {self.p99:.1f} ms of {self.requests}{failed}"
+
+
+def behave(http1_port: int, http2_port: int, seconds: float) -> tuple[Service, Service]:
+    """Ask over HTTP/1.1 and HTTP/2 in turn, about 100 times a second, and measure each."""
+    deadline = time.monotonic() + seconds
+    times: tuple[list[float], list[float]] = ([], [])
+    failures = [0, 0]
+    clients: list[RawClient | Http2Client | None] = [None, None]
+    while time.monotonic() < deadline:
+        for which, port in enumerate((http1_port, http2_port)):
+            began = time.perf_counter()
+            try:
+                if (client := clients[which]) is None:
+                    address = ("127.0.0.1", port)
+                    client = clients[which] = Http2Client(address) if which else RawClient(address)
+                answer = client.ask(get("/hello")) if isinstance(client, RawClient) else client.get("/hello")
+                if answer.status != 200:
+                    raise AssertionError(answer.status)
+                times[which].append(time.perf_counter() - began)
+            except (OSError, AssertionError):
+                failures[which] += 1
+                clients[which] = None
+            time.sleep(0.005)
+    return service(times[0], failures[0]), service(times[1], failures[1])
+
+
+def service(times: list[float], failures: int) -> Service:
+    """Summarise one protocol's requests."""
+    ordered = [value * 1000 for value in sorted(times)]
+    return Service(percentile(ordered, 0.5), percentile(ordered, 0.99), len(times), failures)
+
+
+class Memory:
+    """Resident bytes of the proxy's largest process: before, at most since, and now."""
+
+    def __init__(self, running: Running) -> None:
+        self.pid = max(running.tree.memory().items(), key=lambda item: item[1].rss)[0]
+        self.before = self.read("VmRSS")
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self.pid}/clear_refs").write_text("5")  # sets the peak back: proc(5)
+
+    def read(self, key: str) -> int:
+        """A size of /proc/PID/status; 0 when the process is gone."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                if line.startswith(key + ":"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
+
+def replay(attack: Attack, running: Running, pool: ProcessPoolExecutor, seconds: float) -> bool:
+    """One attack with its report; False when the proxy did not withstand it."""
+    ports = running.http_port, running.grpc_port
+    before = pool.submit(behave, *ports, 2.0).result()
+    memory, used, began = Memory(running), running.tree.cpu_seconds(), time.monotonic()
+    client = pool.submit(behave, *ports, seconds)
+    outcome = run_attack(("127.0.0.1", running.grpc_port), attack, seconds=seconds)
+    during = client.result()
+    took, used = time.monotonic() - began, running.tree.cpu_seconds() - used
+    time.sleep(1)
+    peak, after = memory.read("VmHWM"), memory.read("VmRSS")
+    withstood = (
+        running.tree.alive()
+        and after > 0
+        and not any(each.failures for each in during)
+        and peak - memory.before < MOST_GROWTH
+        and not (running.name == "edgewise" and attack.flood and unhindered(outcome))
+    )
+    print(f"{attack.name} {attack.known_as}{'' if withstood else '  <-- NOT WITHSTOOD'}")
+    print(f"  {outcome.frames} frames on {outcome.opened} connections (at most {outcome.most_frames} on one): ", end="")
+    print(", ".join(f"{count} {ending}" for ending, count in outcome.endings.most_common()))
+    sizes = " -> ".join(f"{size / MEBIBYTE:.1f}" for size in (memory.before, peak, after))
+    print(f"  CPU {used:.2f} s in {took:.1f} s; resident {sizes} MiB (before, peak, after)")
+    for name, calm, busy in zip(("HTTP/1.1", "HTTP/2"), before, during, strict=True):
+        print(f"  {name:<8} before: {calm}; during: {busy}")
+    return withstood
+
+
+def unhindered(outcome: Outcome) -> bool:
+    """Did no connection of a flood get ended?"""
+    return all(ending == "still open" for ending in outcome.endings)
+
+
+@contextlib.contextmanager
+def attacked(server: str) -> Iterator[tuple[Arena, Running]]:
+    """The proxy and its origins, as in a benchmark run, this process with less priority than all of them."""
+    peer = PEERS[server]
+    if server == "edgewise":
+        peer = dataclasses.replace(peer, options={"server_options": DEADLINES})
+    with open_arena() as arena:
+        running = arena.proxy(peer)
+        os.nice(10)
+        yield arena, running
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit code."""
+    parser = argparse.ArgumentParser(description="attacks on HTTP/2, replayed on loopback")
+    parser.add_argument("--server", choices=SERVERS, default="edgewise")
+    parser.add_argument("--only", default="", metavar="WORDS", help="attacks whose name has these words")
+    parser.add_argument("--seconds", type=float, default=4, help="of each attack (default: 4)")
+    arguments = parser.parse_args()
+    lost = 0
+    with (
+        ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+        attacked(arguments.server) as (arena, running),
+    ):
+        for attack in (attack for attack in ATTACKS if arguments.only in attack.name):
+            lost += not replay(attack, running, pool, arguments.seconds)
+            if not running.tree.alive():
+                print(f"  {arguments.server} ended and is started again")
+                arena.stop(running)
+                running = arena.proxy(running.peer)
+    print(f"\n{arguments.server}: {lost} not withstood")
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
