@@ -21,10 +21,10 @@ from edgewise.protocols.http2_frames import (
     without_padding,
 )
 from edgewise.protocols.http2_heads import (
-    UNKNOWN,
     Malformed,
     ReceivedHead,
     request_head,
+    response_block,
     response_head,
     trailer_lines,
 )
@@ -107,9 +107,10 @@ class Messages(Sending):
     def _refuse_head(self, stream_id: int, end: int) -> None:
         """Answer 431 to a head over the limits (RFC 6585 section 5)."""
         self.glitches.add(DOUBTFUL)
-        self._streams[stream_id] = Stream(self._stream_window, self._stream_credit, UNKNOWN, end and RECEIVED_END)
-        self.send_head(stream_id, _TOO_LARGE, end=True)
-        self.reset(stream_id, NO_ERROR)
+        self._put_head(stream_id, response_block(_TOO_LARGE), True)
+        if not end:
+            self._reply(reset_frame(stream_id, NO_ERROR))
+            self._tolerate(stream_id, self._stream_credit)
 
     def _on_response(self, stream_id: int, stream: Stream, block: bytes, end: int) -> None:
         received = self._known.young.get(block) or self._find(block)

@@ -118,7 +118,7 @@ class Sending:
         stream.state |= SENT_HEAD
         block = RESPONSE_BLOCKS.young.get(head) or response_block(head)
         size = len(block)
-        if size <= self._head_room:
+        if size <= self._head_room:  # `_put_head` without its call
             self._out += (pack_header(size << 8 | HEADERS, END_HEADERS | end, stream_id), block)
         else:
             self._put_long_head(stream_id, block, end)
