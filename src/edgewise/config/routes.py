@@ -8,6 +8,7 @@ from pydantic import Field
 
 from edgewise.config.types import (
     Count,
+    Duration,
     FieldName,
     Fields,
     FieldValue,
@@ -62,12 +63,25 @@ class HeaderEdits(Model):
 
 
 class RouteTimeouts(Model):
-    """Time limits of a route."""
+    """Time limits of a route; tunnels are WebSockets and other upgraded connections."""
 
     response: PositiveDuration | None = None
     """Without a byte of the answer; by default the upstream's."""
     body: PositiveDuration = 60.0
     """Without a byte of the request's content."""
+    tunnel: PositiveDuration | None = None
+    """Without a byte of a tunnel in either direction; by default that of [server]."""
+    tunnel_lifetime: Duration | None = None
+    """From the beginning of a tunnel to its end; 0: no limit. By default that of [server]."""
+
+
+class TunnelTimeouts(Model):
+    """Time limits of a layer 4 route."""
+
+    tunnel: PositiveDuration | None = None
+    """Without a byte in either direction; by default that of [server]."""
+    tunnel_lifetime: Duration | None = None
+    """From the beginning of a session to its end; 0: no limit. By default that of [server]."""
 
 
 class Route(Model):

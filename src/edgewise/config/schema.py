@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts
+from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.types import (
     Count,
     Duration,
@@ -38,7 +38,7 @@ from edgewise.config.upstreams import (
 __all__ = [
     "AccessLog", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "HeaderEdits", "Health", "Hedge", "Model",
     "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sticky", "TcpRoute", "Tls", "TlsHost",
-    "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
+    "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
 ]  # fmt: skip
 
 ClientAuth = Literal["none", "optional", "required"]
@@ -75,6 +75,10 @@ class Server(Model):
     """Time an idle client connection is kept."""
     send_timeout: PositiveDuration = 60.0
     """Time without progress after which sending to a client is given up."""
+    tunnel_timeout: PositiveDuration = 3600.0
+    """Time without a byte in either direction after which a WebSocket or a layer 4 session is ended."""
+    tunnel_lifetime: Duration = 0.0
+    """Time a WebSocket or a layer 4 session may last at most; 0: no limit."""
     min_rate: Count = 240
     """Bytes a second at least at which clients must send and read; 0: no such limit."""
     max_connections: PositiveCount = 16384
@@ -140,6 +144,8 @@ class TcpRoute(Model):
     """Names of upstreams by the host name in the TLS ClientHello (passthrough)."""
     accept_proxy_protocol: bool = False
     """Expect a PROXY protocol header on each connection."""
+    timeouts: TunnelTimeouts = TunnelTimeouts()
+    """Time limits."""
 
 
 class Config(Model):

@@ -57,9 +57,9 @@ class Exchange:
         self.first_byte = 0.0
         self.ended = 0.0
         self.request_bytes = 0
-        """Bytes of request content received."""
+        """Bytes of request content received; of a tunnel, sent to the server up to the last tick."""
         self.response_bytes = 0
-        """Bytes sent to the client, heads included."""
+        """Bytes sent to the client, heads included; of a tunnel, up to the last tick."""
         self.set_cookie: bytes = b""
         """`Set-Cookie` line a sticky policy wants added to the answer, b"" for none."""
         self.context: dict[str, Any] | None = None

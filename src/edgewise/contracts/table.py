@@ -26,8 +26,6 @@ class Limits:
     min_rate: int = 240
     """Bytes a second below which a client's sending or reading is cut off; 0 for no bound."""
     max_connections: int = 16384
-    tunnel_timeout: float = 3600.0
-    """Seconds without a byte in either direction after which a tunnel ends."""
     memo_entries: int = 4096
     memo_bytes: int = 16 << 20
 

@@ -15,12 +15,15 @@ from edgewise.proxy.downstream import Downstream
 from edgewise.proxy.plans import Plans
 from edgewise.proxy.poller import Poller
 from edgewise.proxy.splice import Pipe
+from edgewise.proxy.tunnel import Tunnel
 from edgewise.proxy.wire import RESPONSE_READ
 
 Kind = Literal["plain", "tls", "tcp"]
 _ACCEPTS = 64
 """Connections accepted in one go, so that a flood of new ones does not starve those under way."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_NOTICE = 1.0
+"""Seconds before the end of a drain at which tunnels are told to go away."""
 _REST = 0.1
 """Seconds without accepting after descriptors ran out: the listening socket stays readable all the while."""
 
@@ -97,6 +100,8 @@ class Engine:
         """All open connections (arrivals, clients, upstreams, tunnels); each has `deadline` and `expired(now)`."""
         self.servers = 0
         """Those of them that are to upstream servers."""
+        self.moved: set[Tunnel] = set()
+        """Tunnels that relayed something since the last tick."""
         self.requests = 0
         """Exchanges begun."""
         self.finished = 0
@@ -199,6 +204,9 @@ class Engine:
 
     def tick(self, now: float) -> None:
         """End what is over its deadline (monotonic seconds). Called about four times a second."""
+        for tunnel in self.moved:
+            tunnel.moved(now)
+        self.moved.clear()
         for connection in [one for one in self.connections if one.deadline < now]:
             connection.expired(now)
         if self._drained is not None and not self._drained.done():
@@ -239,6 +247,8 @@ class Engine:
                 connection.close()
             elif isinstance(connection, Downstream):
                 connection.close_if_idle()
+            elif isinstance(connection, Tunnel) and now > self._drain_deadline - _NOTICE:
+                connection.go_away("edge-drain", "the worker stops")
         if late or not any(isinstance(one, Downstream) or one.exchange is not None for one in self.connections):
             for connection in list(self.connections):
                 connection.close()

@@ -23,7 +23,7 @@ from edgewise.tls.contexts import ContextSet
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from edgewise.config.schema import Config, HeaderEdits
+    from edgewise.config.schema import Config, HeaderEdits, RouteTimeouts, Server, TunnelTimeouts
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
@@ -55,10 +55,11 @@ def build(config: Config, previous: Table | None = None, shared: Slots | None = 
     upstreams = build_upstreams(config, previous.upstreams if previous is not None else {}, shared)
     names = route_names(config)
     rows = {name: shared.routes[name] if shared is not None else index for index, name in enumerate(names)}
-    routes = tuple(_route(spec, name, rows[name], upstreams) for spec, name in zip(config.routes, names, strict=False))
     server = config.server
+    routes = tuple(_route(spec, name, rows[name], upstreams) for spec, name in zip(config.routes, names, strict=False))
     internal = any(route.internal for route in routes)
     for route in routes:
+        _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
     return Table(
         generation=previous.generation + 1 if previous is not None else 1,
@@ -123,6 +124,13 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream])
     route.direct = plain and not (route.request_filters or route.buffer_request)
     route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
     return route
+
+
+def _limit_tunnels(route: Route, timeouts: RouteTimeouts | TunnelTimeouts, server: Server) -> None:
+    """Set how long tunnels may be idle and last: as the route says, else as the server does."""
+    route.tunnel_timeout = server.tunnel_timeout if timeouts.tunnel is None else timeouts.tunnel
+    lifetime = timeouts.tunnel_lifetime
+    route.tunnel_lifetime = server.tunnel_lifetime if lifetime is None else lifetime
 
 
 def _split(weights: dict[Upstream, int]) -> Callable[[Exchange], Upstream]:
@@ -225,9 +233,10 @@ def _tcp_routes(config: Config, rows: dict[str, int], upstreams: dict[str, Upstr
     for spec, name in zip(config.tcp, names, strict=True):
         by_name = {host: upstreams[upstream] for host, upstream in spec.sni.items()}
         default = upstreams[spec.upstream] if spec.upstream is not None else None
-        found[spec.listen] = TcpRoute(
-            Route(name, rows[name]), default, _by_name(by_name) if by_name else None, spec.accept_proxy_protocol
-        )
+        route = Route(name, rows[name])
+        _limit_tunnels(route, spec.timeouts, config.server)
+        choose = _by_name(by_name) if by_name else None
+        found[spec.listen] = TcpRoute(route, default, choose, spec.accept_proxy_protocol)
     return found
 
 

@@ -60,10 +60,9 @@ class Observers:
             (self._spec, self._log), self._next = self._next, None
         observers: list[Observer] = [self._metrics] if self._log is None else [self._metrics, self._log]
         done = tuple(observer.done for observer in observers)
-        for route in (*table.routes, table.unmatched):
+        for route in (*table.routes, table.unmatched, *(tcp.route for tcp in table.tcp.values())):
             route.done = done
-        for tcp in table.tcp.values():
-            tcp.route.done = done
+            route.progress = (self._metrics.progress,)
         self.watch(table)
 
     def watch(self, table: Table) -> None:

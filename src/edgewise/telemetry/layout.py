@@ -23,7 +23,9 @@ REQUEST_BYTES = SCHEME * len(SCHEMES)
 RESPONSE_BYTES = REQUEST_BYTES + 1
 RETRIES = REQUEST_BYTES + 2
 FAILURES = REQUEST_BYTES + 3
-ROUTE = REQUEST_BYTES + 4
+TUNNELS = REQUEST_BYTES + 4
+"""Tunnels open now: the one figure of a route that dies with its worker."""
+ROUTE = REQUEST_BYTES + 5
 """Cells of one route."""
 SUMS = frozenset(range(SUM, REQUEST_BYTES, HISTOGRAM))
 """Cells of a route that hold doubles."""
@@ -75,4 +77,6 @@ class MetricsMemory:
     def worker_gone(self, worker: int) -> None:
         """Forget what a dead worker had under way; what it counted stays. Run before it is replaced."""
         self.workers.zero(worker, 0, WORKER_GAUGES)
+        for start in range(0, self.routes.size, ROUTE):
+            self.routes.zero(worker, start + TUNNELS, start + TUNNELS + 1)
         self.endpoints.worker_gone(worker)

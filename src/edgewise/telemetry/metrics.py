@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from edgewise.telemetry.layout import (
     SCHEME,
     SUM,
     SUMS,
+    TUNNELS,
     WORKER_GAUGES,
     MetricsMemory,
     WorkerSample,
@@ -36,7 +38,7 @@ class MetricsObserver:
     shared memory (an index or slot of -1) is not counted. `sample` says how the worker is doing, on each tick.
     """
 
-    __slots__ = ("_endpoints", "_memory", "_routes", "_sample", "_sample_base", "_worker")
+    __slots__ = ("_endpoints", "_memory", "_open", "_routes", "_sample", "_sample_base", "_tunnels", "_worker")
 
     def __init__(self, memory: MetricsMemory, worker: int, sample: Callable[[], WorkerSample] = WorkerSample) -> None:
         self._memory = memory
@@ -44,6 +46,10 @@ class MetricsObserver:
         self._sample = sample
         self._routes: dict[int, list[int | float]] = {}
         """Counts since the last tick, only of routes that had any."""
+        self._tunnels: dict[Exchange, tuple[int, int]] = {}
+        """Bytes of each open tunnel that are counted already: requested, answered."""
+        self._open: Counter[int] = Counter()
+        """Open tunnels by route, those of routes whose last one closed since the last tick included."""
         self._endpoints: dict[int, _EndpointRow] = {}
         self._sample_base = memory.workers.row(worker)[:REQUESTS].tolist()
 
@@ -68,15 +74,36 @@ class MetricsObserver:
         cells[RESPONSE_BYTES] += exchange.response_bytes
         if exchange.request_bytes:
             cells[REQUEST_BYTES] += exchange.request_bytes
+        if self._tunnels and exchange in self._tunnels:
+            self._tunnel_closed(exchange, cells)
         if exchange.attempts > 1:
             cells[RETRIES] += exchange.attempts - 1
         if exchange.end:
             cells[FAILURES] += 1
 
+    def progress(self, exchange: Exchange) -> None:
+        """Count what an open tunnel relayed since the last time; its first time is its beginning."""
+        index = exchange.route.index
+        if exchange not in self._tunnels:
+            self._open[index] += 1
+        requested, answered = self._tunnels.get(exchange, (0, 0))
+        cells = self._routes.setdefault(index, [0] * ROUTE)
+        cells[REQUEST_BYTES] += exchange.request_bytes - requested
+        cells[RESPONSE_BYTES] += exchange.response_bytes - answered
+        self._tunnels[exchange] = exchange.request_bytes, exchange.response_bytes
+
+    def _tunnel_closed(self, exchange: Exchange, cells: list[int | float]) -> None:
+        """Take back what was counted while the tunnel was open."""
+        requested, answered = self._tunnels.pop(exchange)
+        cells[REQUEST_BYTES] -= requested
+        cells[RESPONSE_BYTES] -= answered
+        self._open[exchange.route.index] -= 1
+
     def tick(self, now: float) -> None:
         """Add what was counted since the last tick to shared memory."""
         routes, self._routes = self._routes, {}
         finished = sum(self._publish_route(index, cells) for index, cells in routes.items())
+        self._publish_tunnels()
         self._publish_endpoints()
         self._publish_worker(finished)
 
@@ -84,8 +111,19 @@ class MetricsObserver:
         """Publish what is left."""
         self.tick(0.0)
 
+    def _is_shared(self, index: int) -> bool:
+        return 0 <= index < self._memory.routes.size // ROUTE
+
+    def _publish_tunnels(self) -> None:
+        counts = self._memory.routes.row(self._worker)
+        for index, number in list(self._open.items()):
+            if self._is_shared(index):
+                counts[index * ROUTE + TUNNELS] = number
+            if not number:
+                del self._open[index]
+
     def _publish_route(self, index: int, cells: list[int | float]) -> int:
-        if not 0 <= index < self._memory.routes.size // ROUTE:
+        if not self._is_shared(index):
             return 0
         counts = self._memory.routes.row(self._worker)
         sums = self._memory.routes.float_row(self._worker)

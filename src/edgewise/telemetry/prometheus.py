@@ -22,6 +22,7 @@ from edgewise.telemetry.layout import (
     SCHEME,
     SCHEMES,
     SUM,
+    TUNNELS,
     MetricsMemory,
     WorkerSample,
 )
@@ -29,12 +30,16 @@ from edgewise.telemetry.layout import (
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _BOUNDS = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
-_ROUTE_COUNTERS = (
-    ("edgewise_request_body_bytes_total", "Bytes of request content received.", REQUEST_BYTES),
-    ("edgewise_response_bytes_total", "Bytes sent to clients, heads included.", RESPONSE_BYTES),
-    ("edgewise_retries_total", "Attempts beyond an exchange's first.", RETRIES),
-    ("edgewise_incomplete_exchanges_total", "Exchanges that ended without a whole answer.", FAILURES),
-)
+_ROUTE_FIELDS = (
+    (
+        "edgewise_request_body_bytes_total", "counter",
+        "Bytes of request content received, or relayed to servers by tunnels.", REQUEST_BYTES,
+    ),
+    ("edgewise_response_bytes_total", "counter", "Bytes sent to clients, heads included.", RESPONSE_BYTES),
+    ("edgewise_retries_total", "counter", "Attempts beyond an exchange's first.", RETRIES),
+    ("edgewise_incomplete_exchanges_total", "counter", "Exchanges that ended without a whole answer.", FAILURES),
+    ("edgewise_tunnels", "gauge", "Open WebSockets and layer 4 sessions.", TUNNELS),
+)  # fmt: skip
 _ENDPOINT_FIELDS = (
     ("edgewise_upstream_active_requests", "gauge", "Exchanges under way at the server.", "active"),
     ("edgewise_upstream_connections", "gauge", "Open connections to the server, idle ones included.", "connections"),
@@ -87,10 +92,8 @@ def _route_lines(memory: MetricsMemory, routes: Mapping[str, int]) -> Iterator[s
             counts = list(accumulate(cells[route][start : start + SUM]))
             if counts[-1]:
                 yield from _histogram(name, labels, counts, memory.routes.float_sum(slot * ROUTE + start + SUM))
-    for name, text, cell in _ROUTE_COUNTERS:
-        yield from _family(
-            name, "counter", text, [(_labels(http_route=route), row[cell]) for route, row in cells.items()]
-        )
+    for name, kind, text, cell in _ROUTE_FIELDS:
+        yield from _family(name, kind, text, [(_labels(http_route=route), row[cell]) for route, row in cells.items()])
 
 
 def _histograms(route: str) -> Iterator[tuple[int, str]]:

@@ -40,6 +40,7 @@ def labels(status: str, scheme: str = "http", **more: str) -> str:
 
 
 DURATION = "http_server_request_duration_seconds"
+ROUTE = '{http_route="items"}'
 
 
 def test_an_exchange_counts_in_its_bucket_and_all_wider_ones(memory: MetricsMemory, make_exchange: Make) -> None:
@@ -98,6 +99,51 @@ def test_retries_and_broken_answers_are_counted(memory: MetricsMemory, make_exch
     found = samples(memory, {"items": 0})
     assert found['edgewise_retries_total{http_route="items"}'] == 2
     assert found['edgewise_incomplete_exchanges_total{http_route="items"}'] == 1
+
+
+def tunnel_figures(memory: MetricsMemory) -> tuple[float, float, float]:
+    found = samples(memory, {"items": 0})
+    names = ("edgewise_tunnels", "edgewise_request_body_bytes_total", "edgewise_response_bytes_total")
+    return found[names[0] + ROUTE], found[names[1] + ROUTE], found[names[2] + ROUTE]
+
+
+def test_a_tunnels_bytes_count_while_it_is_open_and_once(memory: MetricsMemory, make_exchange: Make) -> None:
+    observer = MetricsObserver(memory, 0)
+    exchange, other = make_exchange(status=101), make_exchange(status=101)
+    seen = []
+    for requested, answered in ((0, 120), (50, 120), (70, 300)):
+        exchange.request_bytes, exchange.response_bytes = requested, answered
+        observer.progress(exchange)
+        observer.tick(0.0)
+        seen.append(tunnel_figures(memory))
+    assert seen == [(1, 0, 120), (1, 50, 120), (1, 70, 300)]
+    observer.progress(other)
+    observer.tick(0.0)
+    assert tunnel_figures(memory) == (2, 70, 300)
+    exchange.request_bytes, exchange.response_bytes = 75, 310
+    for ended in (exchange, other):
+        observer.done(ended)
+    observer.tick(0.0)
+    assert tunnel_figures(memory) == (0, 75, 310)
+
+
+def test_a_tunnel_that_ends_within_a_tick_counts_like_any_exchange(memory: MetricsMemory, make_exchange: Make) -> None:
+    observer = MetricsObserver(memory, 0)
+    exchange = make_exchange(status=101, request_bytes=0, response_bytes=120)
+    observer.progress(exchange)
+    exchange.request_bytes, exchange.response_bytes = 30, 150
+    observer.done(exchange)
+    observer.tick(0.0)
+    assert tunnel_figures(memory) == (0, 30, 150)
+
+
+def test_open_tunnels_die_with_their_worker(memory: MetricsMemory, make_exchange: Make) -> None:
+    for worker in (0, 1):
+        observer = MetricsObserver(memory, worker)
+        observer.progress(make_exchange(status=101, request_bytes=10))
+        observer.tick(0.0)
+    memory.worker_gone(0)
+    assert tunnel_figures(memory) == (1, 20, 0)
 
 
 def test_workers_add_up_and_a_replaced_worker_goes_on_where_the_old_one_stopped(
