@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from support.http2_raw import (
     ACK,
@@ -25,6 +26,7 @@ from support.http2_raw import (
     LARGEST_WINDOW,
     PING,
     PRIORITY,
+    RST_STREAM,
     SETTINGS,
     Http2Client,
     frame,
@@ -41,6 +43,9 @@ Streams = Iterator[int]
 BATCH = 100
 """Frames, or streams, sent at once."""
 KIBIBYTES_16 = 16384
+MOST_UNREAD = 1 << 24
+"""Bytes that are read when an attack that does not read is over, to see whether the connection ends behind them."""
+STILL_OPEN = "still open"
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,6 @@ class Attack:
     """One attack. `connections` are open at the same time; without `reads` nothing that comes is ever read.
 
     `acknowledges` the server's SETTINGS: not where that frame would come between the frames of one head.
-    `flood`: it does nothing useful and goes on for ever, so each of its connections has to be ended.
     """
 
     name: str
@@ -58,7 +62,9 @@ class Attack:
     connections: int = 1
     reads: bool = True
     acknowledges: bool = True
-    flood: bool = True
+    kind: Literal["flood", "stall", "work"] = "flood"
+    """A flood brings nothing and goes on for ever: its connections have to be ended. A stall keeps things waiting: its
+    connections have to be ended, or its streams reset, by a deadline. Work is legal, and costs what it costs."""
 
 
 @dataclass
@@ -72,6 +78,11 @@ class Outcome:
     """Frames by kind; nothing where the attack does not read."""
     most_frames: int = 0
     """Frames that the connection with the most of them could send."""
+
+    @property
+    def hindered(self) -> bool:
+        """Was any connection ended, or any stream reset?"""
+        return bool(set(self.endings) - {STILL_OPEN}) or self.received[RST_STREAM] > 0
 
 
 def _get(streams: Streams, path: str = "/hello") -> tuple[int, bytes]:
@@ -205,6 +216,7 @@ def _priorities(streams: Streams) -> Iterator[Step]:
 
 MANY_FIELDS = literal(b"x" * 16, b"y" * 16) * 400
 NO_WINDOW = settings((INITIAL_WINDOW_SIZE, 0))
+ONE_BYTE = settings((INITIAL_WINDOW_SIZE, 1))
 
 ATTACKS = (
     Attack("rapid reset", "CVE-2023-44487", _rapid_reset),
@@ -222,8 +234,8 @@ ATTACKS = (
     Attack("refused requests, answers unread", "CVE-2019-9514", _malformed, reads=False),
     Attack("HPACK bomb", "CVE-2016-6581", _bomb(b"x-bomb", b"b" * 4000)),
     Attack("cookie crumbs", "", _bomb(b"cookie", b"a=b")),
-    Attack("table emptied and filled", "", _table_churn, flood=False),
-    Attack("windows of zero", "CVE-2019-9517", _large_answers, NO_WINDOW, connections=8),
+    Attack("table emptied and filled", "", _table_churn, kind="work"),
+    Attack("windows of zero", "CVE-2019-9517", _large_answers, NO_WINDOW, connections=8, kind="stall"),
     Attack(
         "open windows, answers unread",
         "CVE-2019-9517",
@@ -231,10 +243,11 @@ ATTACKS = (
         settings((INITIAL_WINDOW_SIZE, LARGEST_WINDOW)),
         connections=8,
         reads=False,
+        kind="stall",
     ),
-    Attack("windows of one byte", "CVE-2019-9511", _tiny_windows, settings((INITIAL_WINDOW_SIZE, 1)), connections=4),
-    Attack("slow content", "", _slow_body, connections=4),
-    Attack("slow head", "", _slow_head, connections=50, acknowledges=False),
+    Attack("windows of one byte", "CVE-2019-9511", _tiny_windows, ONE_BYTE, connections=4, kind="stall"),
+    Attack("slow content", "", _slow_body, connections=4, kind="stall"),
+    Attack("slow head", "", _slow_head, connections=50, acknowledges=False, kind="stall"),
 )
 
 
@@ -285,6 +298,13 @@ class Attacker:
         self.client.frames.clear()
         self.client.answers.clear()
 
+    def look(self) -> None:
+        """Read what an attack that does not read has left, so that the end of the connection is seen."""
+        for _ in range(MOST_UNREAD >> 16):
+            if self.client.ended or not self.client.read(0.1):
+                return
+            self.client.frames.clear()
+
     def finish(self, ending: str = "") -> None:
         """Note how the connection ended, and close it."""
         if not ending:
@@ -319,5 +339,7 @@ def run_attack(address: tuple[str, int], attack: Attack, *, seconds: float, most
             attacker.finish()
             attackers.remove(attacker)
     for attacker in attackers:
-        attacker.finish("still open")
+        if not attack.reads:
+            attacker.look()
+        attacker.finish("" if attacker.client.ended else STILL_OPEN)
     return outcome

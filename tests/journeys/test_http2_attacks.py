@@ -1,0 +1,68 @@
+"""Each attack on HTTP/2, for a second or two: edgewise keeps its memory and its worker, and goes on serving others.
+
+`tools/http2_attacks.py` measures what the same attacks cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from edgewise.config.schema import Upstream
+from support.edgewise_process import EdgewiseProcess
+from support.http2_attacks import ATTACKS, Attack, run_attack
+from support.http2_raw import Http2Client
+from support.origin import Origin, OriginConnection
+from support.raw_http import get
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("protocol" not in Upstream.model_fields, reason="HTTP/2 is not served yet"),
+]
+
+MEBIBYTE = 1 << 20
+MOST_GROWTH = 96 * MEBIBYTE
+SECONDS = {"flood": 1.5, "stall": 4.0, "work": 1.0}
+BIG = bytes(8 * MEBIBYTE)
+TOML = """
+[server]
+listen = ["127.0.0.1:$PORT"]
+admin = "off"
+workers = 1
+header_timeout = "1s"
+send_timeout = "1s"
+[upstreams.app]
+servers = ["ORIGIN"]
+"""
+
+
+def site(connection: OriginConnection) -> None:
+    """Answer /big with 8 MiB and everything else with a word."""
+    while True:
+        request = connection.read_request()
+        body = BIG if request.startswith(b"GET /big ") else b"hello"
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@pytest.fixture(scope="module")
+def edgewise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgewiseProcess]:
+    origin = Origin(site)
+    server = EdgewiseProcess(TOML.replace("ORIGIN", origin.address), tmp_path_factory.mktemp("attacked"))
+    yield server
+    server.stop()
+    origin.stop()
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_edgewise_withstands(attack: Attack, edgewise: EdgewiseProcess) -> None:
+    processes, resident = edgewise.tree(), edgewise.resident()
+    outcome = run_attack(("127.0.0.1", edgewise.port), attack, seconds=SECONDS[attack.kind], most_connections=50)
+    assert edgewise.tree() == processes, edgewise.log
+    assert edgewise.resident() - resident < MOST_GROWTH
+    with Http2Client(("127.0.0.1", edgewise.port)) as client:
+        assert client.get("/hello").body == b"hello"
+    with edgewise.client() as http1:
+        assert http1.ask(get("/hello")).body == b"hello"
+    assert outcome.hindered or attack.kind == "work", outcome
+    assert "Traceback" not in edgewise.log
