@@ -26,6 +26,8 @@ class Limits:
     min_rate: int = 240
     """Bytes a second below which a client's sending or reading is cut off; 0 for no bound."""
     max_connections: int = 16384
+    http2: bool = True
+    """HTTP/2 is spoken where clients ask for it."""
     memo_entries: int = 4096
     memo_bytes: int = 16 << 20
 

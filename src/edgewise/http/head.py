@@ -95,7 +95,7 @@ class RequestHead:
         self.query = query
         """Without the question mark; None where there is none, b"" for a lone `?`."""
         self.minor = minor
-        """HTTP/1.`minor`; 1 for later versions."""
+        """0 for HTTP/1.0, 1 for HTTP/1.1 (and whatever 1.x is later), 2 for HTTP/2."""
         self.lines = lines
         self.secret = secret
         """`Cookie: value\\r\\n` or another line that no other head shares; b"" for none."""
@@ -114,6 +114,11 @@ class RequestHead:
     def body(self) -> int:
         """Content length in bytes, NO_BODY or CHUNKED."""
         return self.lines.body
+
+    @property
+    def version(self) -> str:
+        """The protocol as logs name it, for example `HTTP/1.1`."""
+        return "HTTP/2.0" if self.minor == 2 else f"HTTP/1.{self.minor}"
 
     @property
     def fields(self) -> tuple[Field, ...]:

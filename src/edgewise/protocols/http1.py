@@ -40,7 +40,7 @@ _PATH = rb"/[A-Za-z0-9\-._~!$&'()*+,;=:@/\[\]]*+(?:%[0-9A-Fa-f]{2}[A-Za-z0-9\-._
 _QUERY = rb"[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]*+(?:%[0-9A-Fa-f]{2}[A-Za-z0-9\-._~!$&'()*+,;=:@/?\[\]]*+)*"
 # The first alternative is an origin-form target that needs no second look; the other is sorted out by _resolve.
 _REQUEST_LINE = re.compile(
-    rb"(" + TOKEN + rb") (?:((" + _PATH + rb")(?:\?(" + _QUERY + rb"))?)|([!-~]++)) HTTP/1\.([0-9])\r\n"
+    rb"(" + TOKEN + rb") (?:((" + _PATH + rb")(?:\?(" + _QUERY + rb"))?)|([!-~]++)) HTTP/(1\.[0-9]|2\.0)\r\n"
 )
 _OTHER_VERSION = re.compile(TOKEN + rb" [!-~]++ HTTP/(?:[02-9]\.[0-9]|[0-9])\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
@@ -51,18 +51,23 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _LONGEST_LINE = 16384
 
 
-def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slash: bool = False) -> RequestHead:
+def parse_request_head(
+    head: bytes, max_fields: int = 100, *, allow_encoded_slash: bool = False, http2: bool = False
+) -> RequestHead:
     """Parse a request head: all bytes from the request line through the empty line.
 
     The caller bounds the size of `head` and skips empty lines before it (RFC 9112 section 2.2). With
-    `allow_encoded_slash`, %2F and %5C may be in paths and stay encoded. Raises ProtocolError: 405 CONNECT, 414, 417,
-    431, 501 transfer coding, 505, else 400; after any of them the connection cannot be used further.
+    `allow_encoded_slash`, %2F and %5C may be in paths and stay encoded. With `http2` it is a head that the codec of
+    HTTP/2 put into this form, with the version 2.0. Raises ProtocolError: 405 CONNECT, 414, 417, 431, 501 transfer
+    coding, 505, else 400; after any of them the connection cannot be used further.
     """
     match = _REQUEST_LINE.match(head)
     if match is None or head.find(_END) + 4 != len(head):
         raise _bad_request_line(head)
-    method, target, path, query, other, digit = match.groups()
+    method, target, path, query, other, version = match.groups()
     at = match.end()
+    if (version == b"2.0") != http2:
+        raise ProtocolError(505, "HTTP version not supported")
     if method == b"CONNECT":
         raise ProtocolError(405, "CONNECT is for forward proxies")
     if at > _LONGEST_LINE:
@@ -70,8 +75,8 @@ def parse_request_head(head: bytes, max_fields: int = 100, *, allow_encoded_slas
     lines, secret = _field_lines(head, at)
     if len(lines.before) + len(lines.after) + (secret != b"") > max_fields:
         raise ProtocolError(431, "too many fields")
-    minor = 1
-    if digit == b"0":
+    minor = 2 if http2 else 1
+    if version == b"1.0":
         minor = 0
         lines = _old_lines(lines)
     elif lines.authority is None:

@@ -6,7 +6,7 @@ import re
 
 from edgewise.http.head import Field
 from edgewise.protocols.errors import ProtocolError
-from edgewise.protocols.http1_fields import parse_field
+from edgewise.protocols.http1_fields import parse_field, parse_fields
 
 LAST_CHUNK = b"0\r\n\r\n"
 """Ends chunked content that has no trailers."""
@@ -35,6 +35,15 @@ def encode_chunk(data: bytes) -> bytes:
 def encode_last_chunk(trailers: tuple[Field, ...] = ()) -> bytes:
     """Return the end of chunked content, with `trailers`."""
     return b"0\r\n%b\r\n" % b"".join([field.line for field in trailers])
+
+
+def passing_trailers(lines: bytes) -> bytes:
+    """Return those of the trailer lines, each with its CRLF, that may be forwarded."""
+    return b"".join(field.line for field in parse_fields(lines) if _may_trail(field.name))
+
+
+def _may_trail(name: bytes) -> bool:
+    return name not in _FORBIDDEN_TRAILERS and not name.startswith(_FORBIDDEN_PREFIXES)
 
 
 class ChunkedDecoder:
@@ -152,7 +161,7 @@ class ChunkedDecoder:
             field = parse_field(line)
         except ProtocolError as error:
             raise ProtocolError(self._status, error.detail) from None
-        if field.name not in _FORBIDDEN_TRAILERS and not field.name.startswith(_FORBIDDEN_PREFIXES):
+        if _may_trail(field.name):
             self.trailers += (field,)
 
     def _line_end(self, data: bytes, at: int, longest: int) -> int:

@@ -98,6 +98,11 @@ class Sending:
         stream = self._streams.get(stream_id)
         return 0 if stream is None or stream.kept is None else len(stream.kept.content)
 
+    def waits(self, stream_id: int) -> bool:
+        """Does something that was sent on a stream wait for a window or for the socket?"""
+        stream = self._streams.get(stream_id)
+        return stream is not None and stream.kept is not None
+
     def take(self) -> bytes:
         """Return the bytes to write, b"" where there are none."""
         out = self._out

@@ -151,6 +151,9 @@ class Arrival:
         """The connection speaks HTTP from here on."""
         sock = self._detach()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        if tls and sock.selected_alpn_protocol() == "h2":
+            self._engine.settle_http2(self._listener, sock, self._peer, self._tls_key)
+            return
         client = self._engine.settle(self._listener, sock, self._peer)
         client.tls_key = self._tls_key if tls else None
         client.on_readable()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.http.head import CHUNKED
 from edgewise.protocols.errors import ProtocolError
-from edgewise.protocols.http1_chunked import ChunkedDecoder, encode_chunk, encode_last_chunk
+from edgewise.protocols.http1_chunked import ChunkedDecoder, encode_chunk
 from edgewise.proxy import lifecycle
 from edgewise.proxy.wire import FOREVER
 
@@ -26,23 +26,26 @@ class RequestContent:
     """Content of one request, from client to upstream connection."""
 
     __slots__ = (
-        "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started",
-        "buffering", "complete", "continued", "pending", "pending_bytes", "upstream",
+        "_chunked", "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started",
+        "buffering", "complete", "continued", "pending", "pending_bytes", "trailers", "upstream",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, client: Downstream, replay_limit: int) -> None:
         self._exchange = exchange
         self._client = client
         body = exchange.plan.body
-        self._decoder = ChunkedDecoder(status=400) if body == CHUNKED else None
+        self._chunked = body == CHUNKED
+        self._decoder = ChunkedDecoder(status=400) if self._chunked else None
         self._remaining = body
         self.complete = False
+        self.trailers = b""
+        """Lines of the trailers that are forwarded, once `complete`."""
         self.continued = False
         """100 (Continue) was sent."""
         self.upstream: UpstreamConnection | None = None
         """Where content goes; None while it is held."""
         self.pending: list[bytes] = []
-        """Framed content not yet given to an upstream connection."""
+        """Content not yet given to an upstream connection."""
         self.pending_bytes = 0
         self._replay: list[bytes] | None = []
         self._replay_limit = replay_limit
@@ -52,13 +55,23 @@ class RequestContent:
         self.extend_deadline()
 
     def feed(self, data: bytes) -> None:
-        """Take bytes read from the client; what follows the content goes back to its buffer."""
-        exchange = self._exchange
+        """Take bytes read from an HTTP/1 client; what follows the content goes back to its buffer."""
         try:
-            pieces = self._framed(data)
+            content = self._decoded(data)
         except ProtocolError as error:
-            lifecycle.fail(exchange, error.status, "client-body", error.detail)
+            lifecycle.fail(self._exchange, error.status, "client-body", error.detail)
             return
+        self._take(content)
+
+    def feed_content(self, content: bytes, *, end: bool, trailers: bytes = b"") -> None:
+        """Take what came in an HTTP/2 frame; its codec has checked and counted it."""
+        self.complete = end
+        self.trailers = trailers
+        self._exchange.request_bytes += len(content)
+        self._take(content)
+
+    def _take(self, content: bytes) -> None:
+        exchange = self._exchange
         limit = exchange.route.body_limit
         if limit and exchange.request_bytes > limit:
             lifecycle.fail(exchange, 413, "client-body", "request content over the route's limit")
@@ -69,10 +82,11 @@ class RequestContent:
             self._client.deadline = FOREVER
         else:
             self.extend_deadline()
-        self._forward(pieces)
+        if content or self.complete:
+            self._forward(content)
 
-    def _framed(self, data: bytes) -> list[bytes]:
-        """Check and re-frame (RFC 9112 sections 6 and 7.1); sets `complete`."""
+    def _decoded(self, data: bytes) -> bytes:
+        """Check the framing and take it off (RFC 9112 sections 6 and 7.1); sets `complete`."""
         exchange = self._exchange
         decoder = self._decoder
         if decoder is None:
@@ -82,27 +96,30 @@ class RequestContent:
             self._remaining -= len(data)
             exchange.request_bytes += len(data)
             self.complete = not self._remaining
-            return [data]
-        slices = decoder.feed(data)
-        exchange.request_bytes += sum(map(len, slices))
-        pieces = [encode_chunk(piece) for piece in slices if piece]
+            return data
+        content = b"".join(decoder.feed(data))
+        exchange.request_bytes += len(content)
         if decoder.done:
             self.complete = True
             self._client.buffer = decoder.rest
-            pieces.append(encode_last_chunk(decoder.trailers))
-        return pieces
+            self.trailers = b"".join([field.line for field in decoder.trailers])
+        return content
 
-    def _forward(self, pieces: list[bytes]) -> None:
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if not data:
-            return
+    def framed(self, content: bytes) -> bytes:
+        """Return content as an HTTP/1.1 server gets it, with what ends it where nothing more follows."""
+        if not self._chunked:
+            return content
+        data = encode_chunk(content) if content else b""
+        return b"%b0\r\n%b\r\n" % (data, self.trailers) if self.complete else data
+
+    def _forward(self, data: bytes) -> None:
         if self._replay is not None:
             self._replay.append(data)
             self._replay_limit -= len(data)
             if self._replay_limit < 0:
                 self._replay = None
         if self.upstream is not None:
-            if not self.upstream.send(data):
+            if not self.upstream.send_content(data, self):
                 self._client.pause_reading()
             if self.complete:
                 self.upstream.await_answer()
@@ -118,7 +135,7 @@ class RequestContent:
                 self._client.deadline = FOREVER
 
     def attach(self, connection: UpstreamConnection) -> bytes:
-        """Let content flow to `connection` from now on; return what goes out right behind the head."""
+        """Let content flow to `connection` from now on; return the content that goes out right behind the head."""
         self.upstream = connection
         held = b"".join(self.pending)
         self.pending.clear()
@@ -162,6 +179,9 @@ class UnreadContent:
 
     def feed(self, data: bytes) -> None:
         """Drop what still arrives while the answer is being written."""
+
+    def feed_content(self, content: bytes, *, end: bool, trailers: bytes = b"") -> None:
+        """The same of HTTP/2."""
 
     def extend_deadline(self) -> None:
         """Nothing more is expected of the client."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LINGER_BYTES = 1 << 20
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
 _LINGER_SECONDS = 2.0
 
 
 class Downstream:
     """One client connection. Between requests it holds no buffer and no exchange."""
 
+    multiplexed: ClassVar[bool] = False
+    """Does each exchange have a stream of its own on the connection (HTTP/2)?"""
     __slots__ = (
-        "_discarded", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken", "buffer",
+        "_discarded", "_fresh", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken", "buffer",
         "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source", "splicing",
         "suffix", "tls", "tls_key",
     )  # fmt: skip
@@ -72,6 +75,8 @@ class Downstream:
         self._processing = False
         self._lingering = False
         self._discarded = 0
+        self._fresh = True
+        """Nothing was asked yet: the preface of HTTP/2 may come (RFC 9113 section 3.3)."""
 
     # ---- reading -----------------------------------------------------------------------------------------------------
 
@@ -93,6 +98,7 @@ class Downstream:
         if self.exchange is None and not self.buffer and not self._lingering:
             plan = self.plans.memo.young.get(data)
             if plan is not None:
+                self._fresh = False
                 lifecycle.begin(self, plan)
             else:
                 self.buffer = data
@@ -131,6 +137,9 @@ class Downstream:
     def _next_plan(self) -> Plan | None:
         """Take a whole head off the buffer and return its plan; None when there is none or it was refused."""
         data = self.buffer
+        if data.startswith(_PREFACE) and self._fresh and self.engine.limits.http2:
+            self.engine.switch_to_http2(self, data)
+            return None
         if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: at least one empty line before a request is ignored
             data = self.buffer = data.lstrip(b"\r\n") if len(data) <= 8 else data[2:]
             if not data:
@@ -148,6 +157,7 @@ class Downstream:
             lifecycle.refuse(self, empty_plan(self.engine.table.unmatched), error.status, error.detail)
             return None
         self.buffer = data[end:]
+        self._fresh = False
         return plan
 
     def _check_partial_head(self, data: bytes) -> None:
@@ -183,7 +193,15 @@ class Downstream:
 
     # ---- writing -----------------------------------------------------------------------------------------------------
 
-    def send(self, data: Buffer) -> bool:
+    def send_head(self, head: bytes, content: Buffer, *, end: bool) -> bool:
+        """Send a response head and the content that is at hand, all of it with `end`; False as with `send`."""
+        return self.send(head + content if content else head)
+
+    def send_interim(self, head: bytes) -> None:
+        """Send a 1xx response."""
+        self.send(head)
+
+    def send(self, data: Buffer, *, end: bool = False) -> bool:
         """Write or keep `data`; False when some had to be kept, so that the source pauses."""
         if self._out is not None:
             self._out = memoryview(bytes(self._out) + data)

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
+from edgewise.proxy.http2_downstream import Http2Downstream
 from edgewise.proxy.plans import Plans
 from edgewise.proxy.poller import Poller
 from edgewise.proxy.splice import Pipe
@@ -90,6 +91,7 @@ class Engine:
         self.add_writer = poller.add_writer
         self.remove_reader = poller.remove_reader
         self.remove_writer = poller.remove_writer
+        self.after_batch = poller.after_batch
         self.next_id = ids.next_id
         self.span_id = ids.span_id
         self.scratch = memoryview(bytearray(RESPONSE_READ))
@@ -183,6 +185,27 @@ class Engine:
         self.add_reader(client.fd, client.on_readable)
         return client
 
+    def settle_http2(self, listener: Listener, sock: socket.socket, peer: tuple[str, int], tls_key: str | None) -> None:
+        """Begin to serve HTTP/2 on a connection that agreed on it in its TLS handshake."""
+        client = Downstream(self, sock, peer, self.plans_for(listener, peer[0]), tls=True)
+        client.tls_key = tls_key
+        self.connections.add(client)
+        self.switch_to_http2(client, b"")
+
+    def switch_to_http2(self, client: Downstream, data: bytes) -> None:
+        """Serve HTTP/2 on a connection whose client begins with its preface `data` (RFC 9113 section 3)."""
+        plans = client.plans.over_http2
+        assert plans is not None
+        peer, tls, tls_key, suffix = client.peer, client.tls, client.tls_key, client.suffix
+        client.buffer = b""
+        connection = Http2Downstream(self, client.take_socket(), peer, plans, tls=tls, tls_key=tls_key, suffix=suffix)
+        self.connections.add(connection)
+        self.add_reader(connection.fd, connection.on_readable)
+        if data:
+            connection.received(data)
+        else:
+            connection.on_readable()
+
     def plans_for(self, listener: Listener, ip: str) -> Plans:
         """Return the listener's plans for this kind of peer."""
         trusted = ip == "unix:" or self.table.is_trusted(ip)
@@ -214,7 +237,8 @@ class Engine:
 
     def figures(self) -> tuple[int, int, int, int, int, int]:
         """Return open connections, exchanges under way, memo bytes, accepted connections, memo hits, memo misses."""
-        memos = [plans.memo for one in self._listeners for plans in (one.strangers, one.trusted)]
+        plans = [each for one in self._listeners for each in (one.strangers, one.trusted)]
+        memos = [each.memo for one in plans for each in (one, one.over_http2) if each is not None]
         misses = sum(memo.misses for memo in memos) + self._past_misses
         size = sum(memo.size for memo in memos)
         return (
@@ -245,11 +269,12 @@ class Engine:
         for connection in list(self.connections):
             if late:
                 connection.close()
-            elif isinstance(connection, Downstream):
+            elif isinstance(connection, Downstream | Http2Downstream):
                 connection.close_if_idle()
             elif isinstance(connection, Tunnel) and now > self._drain_deadline - _NOTICE:
                 connection.go_away("edge-drain", "the worker stops")
-        if late or not any(isinstance(one, Downstream) or one.exchange is not None for one in self.connections):
+        clients = (Downstream, Http2Downstream)
+        if late or not any(isinstance(one, clients) or one.exchange is not None for one in self.connections):
             for connection in list(self.connections):
                 connection.close()
             assert self._drained is not None

@@ -136,13 +136,13 @@ class FileSource:
         close = plan.close or exchange.client.closing
         if exchange.body is not None and not exchange.body.complete:
             exchange.body, close = UNREAD, True
-        bare = render(Answer(status, tuple(fields), b""), head_only=True, close=close, minor=plan.request.minor)
+        bare, _ = render(Answer(status, tuple(fields), b""), head_only=True, close=close, minor=plan.request.minor)
         head = bare.replace(b"Content-Length: 0\r\n", b"Content-Length: %d\r\n" % self._left)
         exchange.response_bytes += len(head)
         if plan.is_head:
             self._left = 0
         exchange.client.source = self
-        if exchange.client.send(head):
+        if exchange.client.send_head(head, b"", end=not self._left):
             self.resume()
 
     def pause(self) -> None:
@@ -163,7 +163,7 @@ class FileSource:
             self._offset += len(piece)
             self._left -= len(piece)
             self._exchange.response_bytes += len(piece)
-            if not client.send(piece):
+            if not client.send(piece, end=not self._left):
                 if not self._left:
                     break
                 return

@@ -22,13 +22,14 @@ from edgewise.proxy.wire import FOREVER
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
     from edgewise.proxy.downstream import Downstream
+    from edgewise.proxy.http2_downstream import Http2Stream
     from edgewise.proxy.upstream import UpstreamConnection
 
 _INTERNAL_REDIRECTS = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def begin(client: Downstream, plan: Plan) -> None:
+def begin(client: Downstream | Http2Stream, plan: Plan) -> None:
     """A head is in: make the record, and go straight to a server where nothing has to be looked at first."""
     engine = client.engine
     exchange = Exchange(client, plan, monotonic(), engine.next_id())
@@ -81,7 +82,7 @@ def _read_first(exchange: Exchange, content: RequestContent) -> None:
     """Gather the content before a server is chosen; the content calls `admitted` once it has it."""
     if exchange.plan.expect:
         content.continued = True
-        exchange.client.send(_CONTINUE)
+        exchange.client.send_interim(_CONTINUE)
     _take_buffered(exchange, content)
 
 
@@ -143,19 +144,18 @@ def dispatch(exchange: Exchange, endpoint: Endpoint | None = None) -> None:
     return pool.open_or_wait(exchange, endpoint)
 
 
-def upstream_head(exchange: Exchange) -> bytes:
-    """Return the whole head for the chosen server: the plan's, and the fields that differ by request and connection."""
+def own_lines(exchange: Exchange) -> bytes:
+    """Return the lines of an upstream head that differ by request and connection, through the empty line."""
     plan = exchange.plan
     client = exchange.client
     request_id = exchange.request_id
     exchange.span_id = span_id = request_id[:16] if exchange.attempts == 1 else client.engine.span_id()
     if plan.simple and plan.trace is None:
-        own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{request_id}-{span_id}-00\r\n{client.suffix}"
-        return plan.head + own.encode()
+        return f"X-Request-ID: {request_id}\r\ntraceparent: 00-{request_id}-{span_id}-00\r\n{client.suffix}".encode()
     trace_id, flags = plan.trace or (request_id, "00")
     origin = client.suffix if not (plan.forwarded_for or plan.forwarded_proto) else _trusted_origin(exchange)
     own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n{origin}"
-    return (exchange.head or plan.head) + own.encode("latin-1")
+    return own.encode("latin-1")
 
 
 def _trusted_origin(exchange: Exchange) -> str:
@@ -174,7 +174,7 @@ def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
     held = body.attach(connection)
     if exchange.plan.expect and not (body.continued or body.complete or held):
         body.continued = True
-        exchange.client.send(_CONTINUE)
+        exchange.client.send_interim(_CONTINUE)
     return held
 
 
@@ -185,7 +185,7 @@ def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, res
     exchange.first_byte = monotonic()
     body = exchange.body
     responses = exchange.plan.responses
-    if body is not None and not body.complete:
+    if body is not None and not body.complete and not exchange.client.multiplexed:
         responses = closing_responses(exchange.plan, exchange.client.engine.limits)
     plan = responses.memo.young.get(head) or responses.find(head)
     if plan.sendable and not exchange.set_cookie:
@@ -251,7 +251,7 @@ def _interim(exchange: Exchange, connection: UpstreamConnection, plan: ResponseP
             return attempts.failed(exchange, 502, "upstream-head", "101 without a matching upgrade")
         return tunnel.upgrade(exchange, connection, finished_head(exchange, plan), rest)
     if plan.status == 103 and exchange.plan.request.minor:
-        exchange.client.send(plan.head)
+        exchange.client.send_interim(plan.head)
     connection.after_interim(rest)
     return None
 
@@ -264,9 +264,8 @@ def send_response(
     exchange.answered = True
     client = exchange.client
     if plan.body == len(rest) and not plan.chunk:
-        message = head + rest if rest else head
-        exchange.response_bytes = len(message)
-        client.send(message)
+        exchange.response_bytes = len(head) + len(rest)
+        client.send_head(head, rest, end=True)
         whole(exchange, connection, plan, reusable=plan.keep_alive)
         return
     client.source = connection
@@ -322,7 +321,7 @@ def answer(exchange: Exchange, response: Answer) -> None:
     client, plan = exchange.client, exchange.plan
     body = exchange.body
     close = _closes(exchange) or (plan.body != 0 and (body is None or not body.complete))
-    data = render(
+    head, content = render(
         response._replace(fields=(*response.fields, (b"Date", format_date(time())))),
         head_only=plan.is_head,
         close=close,
@@ -331,9 +330,9 @@ def answer(exchange: Exchange, response: Answer) -> None:
     if plan.body and (body is None or not body.complete):
         exchange.body = UNREAD
         client.buffer = b""
-    exchange.response_bytes += len(data)
+    exchange.response_bytes += len(head) + len(content)
     client.finishing = True
-    if client.send(data):
+    if client.send_head(head, content, end=True):
         finish(exchange)
 
 
@@ -351,7 +350,7 @@ def fail(exchange: Exchange, status: int, end: str, reason: str) -> None:
     answer(exchange, error_answer(status, extra))
 
 
-def refuse(client: Downstream, plan: Plan, status: int, reason: str) -> None:
+def refuse(client: Downstream | Http2Stream, plan: Plan, status: int, reason: str) -> None:
     """Answer a head that could not be understood, and close: what follows cannot be trusted (RFC 9112 section 11.2)."""
     engine = client.engine
     exchange = Exchange(client, plan, monotonic(), engine.next_id())
@@ -364,11 +363,11 @@ def refuse(client: Downstream, plan: Plan, status: int, reason: str) -> None:
     answer(exchange, error_answer(status))
 
 
-def client_left(exchange: Exchange) -> None:
-    """The client closed its connection before it had its answer (status 499, as in nginx)."""
+def client_left(exchange: Exchange, end: str = "client", reason: str = "client closed the connection") -> None:
+    """The client closed its connection or stream before it had its answer (status 499, as in nginx)."""
     if not exchange.answered:
         exchange.status = 499
-    exchange.end, exchange.failure = "client", "client closed the connection"
+    exchange.end, exchange.failure = end, reason
     attempts.abandon(exchange)
     exchange.client.close()
     finish(exchange)

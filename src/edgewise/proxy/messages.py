@@ -15,8 +15,8 @@ def error_answer(status: int, extra: tuple[tuple[bytes, bytes], ...] = ()) -> An
     return Answer(status, (_PLAIN, *extra), b"%d %b\n" % (status, reason(status)))
 
 
-def render(answer: Answer, *, head_only: bool, close: bool, minor: int = 1) -> bytes:
-    """Return the bytes of `answer`; its framing is written here, whatever its fields say (RFC 9112 section 6)."""
+def render(answer: Answer, *, head_only: bool, close: bool, minor: int = 1) -> tuple[bytes, bytes]:
+    """Return head and content of `answer`; framing is written here, whatever its fields say (RFC 9112 section 6)."""
     lines = [b"HTTP/1.1 %d %b\r\n" % (answer.status, reason(answer.status))]
     lines += [name + b": " + value + b"\r\n" for name, value in answer.fields]
     bodiless = answer.status in (204, 304)
@@ -27,9 +27,7 @@ def render(answer: Answer, *, head_only: bool, close: bool, minor: int = 1) -> b
     elif not minor:
         lines.append(b"Connection: keep-alive\r\n")
     lines.append(b"\r\n")
-    if not (head_only or bodiless):
-        lines.append(answer.content)
-    return b"".join(lines)
+    return b"".join(lines), b"" if head_only or bodiless else answer.content
 
 
 def answer_plan(plan: Plan, answer: Answer) -> Plan:

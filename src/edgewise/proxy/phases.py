@@ -207,7 +207,7 @@ def _revised_head(request: Request, original: RequestHead, *, moved: bool) -> Re
         target = request.path + ("?" + request.query if request.query else "")
         if not _TARGET.fullmatch(target):
             raise ValueError(f"not a path and query: {target!r}")
-    lines = [f"{original.method.decode()} {target} HTTP/1.{original.minor}\r\n"]
+    lines = [f"{original.method.decode()} {target} HTTP/1.{min(original.minor, 1)}\r\n"]
     lines += [f"{name}: {value}\r\n" for name, value in request.headers if name.lower() not in _FRAMING]
     if "host" not in request.headers and original.authority:
         lines.append(f"Host: {original.authority.decode('latin-1')}\r\n")
@@ -216,9 +216,8 @@ def _revised_head(request: Request, original: RequestHead, *, moved: bool) -> Re
     if original.body > NO_BODY or original.get(b"content-length") is not None:
         fields = (*fields, plans.length_field(original.body))
     kept = original.lines
-    return head.with_lines(
-        head.lines.revised(before=fields, after=(), body=kept.body, connection=kept.connection, telling=True)
-    )
+    revised = head.lines.revised(before=fields, after=(), body=kept.body, connection=kept.connection, telling=True)
+    return RequestHead(head.method, head.target, head.path, head.query, original.minor, revised)
 
 
 def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -> bytes:

@@ -21,20 +21,25 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """RFC 9110 section 9.2.2."""
 FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade"))
 _BODILESS = frozenset((b"GET", b"HEAD"))
+_VERSIONS = (b"1.0", b"1.1", b"2")
+"""As Via names them (RFC 9110 section 7.6.3)."""
 _PROTOTYPES_SHARE = 8
 """One in so many bytes of the memo's bound is for prototypes."""
 
 
 class Plans:
-    """What one listener knows for one kind of peer: the memo, and how a plan is made on a miss."""
+    """What one listener knows for one kind of peer and version: the memo, and how a plan is made on a miss."""
 
-    __slots__ = ("_draining", "_prototypes", "_room", "_scheme", "_table", "memo", "trusted")
+    __slots__ = ("_draining", "_http2", "_prototypes", "_room", "_scheme", "_table", "memo", "over_http2", "trusted")
 
-    def __init__(self, table: Table, *, scheme: bytes, trusted: bool) -> None:
+    def __init__(self, table: Table, *, scheme: bytes, trusted: bool, http2: bool = False) -> None:
         self._scheme = scheme
+        self._http2 = http2
         self.trusted = trusted
         """Are the peers `trusted_proxies`?"""
         self._draining = False
+        self.over_http2 = None if http2 else Plans(table, scheme=scheme, trusted=trusted, http2=True)
+        """The same for requests that come by HTTP/2; None of those themselves."""
         self.load(table)
 
     def load(self, table: Table) -> None:
@@ -44,9 +49,11 @@ class Plans:
         self._room = size // _PROTOTYPES_SHARE
         self._prototypes: dict[tuple[Route, FieldLines, bytes], Prototype] = {}
         self.memo = Memo(table.limits.memo_entries, size - self._room)
+        if self.over_http2 is not None:
+            self.over_http2.load(table)
 
     def drain(self) -> None:
-        """From now on each answer says that it is the last on its connection."""
+        """From now on each answer says that it is the last on its connection; HTTP/2 says so by GOAWAY."""
         self._draining = True
         self.load(self._table)
 
@@ -61,7 +68,7 @@ class Plans:
     def _make(self, head: bytes) -> Plan:
         """As `make_plan`, by a prototype where route, method and field lines are known."""
         table = self._table
-        request = parse_request_head(head, table.limits.head_fields)
+        request = parse_request_head(head, table.limits.head_fields, http2=self._http2)
         if self._draining:
             request = request.with_lines(request.lines.revised(keep_alive=False), request.secret)
         match = table.match(request)
@@ -109,7 +116,7 @@ def internal_plan(table: Table, original: RequestHead, target: bytes, scheme: by
     match = table.match_internal(request)
     if isinstance(match, Refusal):
         return None
-    request.minor = original.minor
+    request.minor = original.minor  # how the answer is framed follows from the client's version
     return matched_plan(table, request, match, scheme, trusted=False)
 
 
@@ -163,10 +170,10 @@ def _prototype(plan: Plan, request: RequestHead) -> Prototype:
     """Prepare what `request_bytes` makes where nothing in the head changes what is added."""
     lines = request.lines
     before = b" HTTP/1.1\r\nHost: %b\r\n%b" % (_authority(plan.route, request), lines.forward)
-    after = b"%bX-Forwarded-Host: %b\r\nVia: 1.%d edgewise\r\n%b" % (
+    after = b"%bX-Forwarded-Host: %b\r\nVia: %b edgewise\r\n%b" % (
         lines.forward_after,
         request.authority,
-        request.minor,
+        _VERSIONS[request.minor],
         _framing(plan, request),
     )
     return Prototype(plan, before, after)
@@ -215,7 +222,7 @@ def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[byte
         host = get(b"x-forwarded-host") or host
         _trust(plan, request, lines)
     lines.append(b"X-Forwarded-Host: " + host + b"\r\n")
-    via = b"1.%d edgewise" % request.minor
+    via = _VERSIONS[request.minor] + b" edgewise"
     if get(b"via") is not None:
         via = _joined(request, b"via") + b", " + via
     lines.append(b"Via: " + via + b"\r\n")
@@ -325,9 +332,9 @@ def _frame(plan: ResponsePlan, minor: int, close: bool) -> None:
     """Decide how the content goes to the client (RFC 9112 section 6.3)."""
     plan.close = close
     if plan.body in (CHUNKED, UNTIL_CLOSE):
-        if minor:
+        if minor == 1:
             plan.chunk = True
-        else:
+        elif not minor:
             plan.close = True
     if plan.body == UNTIL_CLOSE:
         plan.keep_alive = False

@@ -24,7 +24,7 @@ Callback = Callable[[], object]
 class Poller:
     """Calls a reader or a writer while its descriptor is ready (level-triggered)."""
 
-    __slots__ = ("_epoll", "_fresh", "_readers", "_writers")
+    __slots__ = ("_busy", "_dirty", "_epoll", "_fresh", "_loop", "_readers", "_writers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._epoll = select.epoll()
@@ -32,23 +32,44 @@ class Poller:
         """Descriptors registered since the present batch began."""
         self._readers: dict[int, Callback] = {}
         self._writers: dict[int, Callback] = {}
+        self._busy = False
+        self._dirty: list[Callback] = []
+        """What is to be done when the present batch is served."""
+        self._loop = loop
         loop.add_reader(self._epoll.fileno(), self._wake)
 
     def _wake(self) -> None:
         """Serve a batch. An event for a descriptor that was closed and used anew within the batch is stale: skipped."""
         readers, writers, fresh = self._readers, self._writers, self._fresh
         fresh.clear()
-        for fd, events in self._epoll.poll(0, _BATCH):
-            if fresh and fd in fresh:
-                continue
-            if events & _READABLE:
-                reader = readers.get(fd)
-                if reader is not None:
-                    reader()
-            if events & _WRITABLE:
-                writer = writers.get(fd)
-                if writer is not None:
-                    writer()
+        self._busy = True
+        try:
+            for fd, events in self._epoll.poll(0, _BATCH):
+                if fresh and fd in fresh:
+                    continue
+                if events & _READABLE:
+                    reader = readers.get(fd)
+                    if reader is not None:
+                        reader()
+                if events & _WRITABLE:
+                    writer = writers.get(fd)
+                    if writer is not None:
+                        writer()
+        finally:
+            self._busy = False
+            if self._dirty:
+                self._flush()
+
+    def after_batch(self, callback: Callback) -> None:
+        """Call `callback` once when the present batch is served; soon, where none is being served."""
+        self._dirty.append(callback)
+        if not self._busy and len(self._dirty) == 1:
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for callback in dirty:
+            callback()
 
     def add_reader(self, fd: int, callback: Callback) -> None:
         """Call `callback` while `fd` is readable, in place of the reader it has."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.http.head import CHUNKED, UNTIL_CLOSE
 from edgewise.protocols.errors import ProtocolError
-from edgewise.protocols.http1_chunked import LAST_CHUNK, ChunkedDecoder, encode_chunk, encode_last_chunk
+from edgewise.protocols.http1_chunked import ChunkedDecoder, encode_chunk
 from edgewise.proxy import attempts, lifecycle
 from edgewise.proxy.content import UNREAD
 from edgewise.proxy.wire import WOULD_BLOCK, Buffer
@@ -47,7 +47,7 @@ class Relay:
             connection.await_answer()
             self.feed(scratch[:size])
         elif self.until_close:
-            self._end_of_file()
+            self.end(b"", b"", clean=True)  # which ends content of unknown length
         else:
             connection.lost("closed by the server")
 
@@ -56,9 +56,25 @@ class Relay:
         if self._decoder is not None:
             self._feed_chunked(bytes(data))
         elif self.until_close:
-            self._send(encode_chunk(bytes(data)) if self._plan.chunk and data else data)
+            self.pass_on(data)
         else:
             self._feed_counted(data)
+
+    def pass_on(self, content: Buffer) -> None:
+        """Send content on, in a chunk where the client needs it so."""
+        self._send(encode_chunk(bytes(content)) if self._plan.chunk and content else content)
+
+    def end(self, content: Buffer, trailers: bytes, *, clean: bool) -> None:
+        """Send the last content on, and what ends it; `clean`: nothing unasked came behind it."""
+        if self._plan.chunk:
+            chunk = encode_chunk(bytes(content)) if content else b""
+            self._finish(b"%b0\r\n%b\r\n" % (chunk, trailers), clean=clean)
+        elif trailers and self._exchange.client.multiplexed:
+            self._send(content)
+            self._exchange.client.send_trailers(trailers)
+            self._whole(clean=clean)
+        else:
+            self._finish(content, clean=clean)
 
     def _feed_counted(self, data: Buffer) -> None:
         self._remaining -= len(data)
@@ -79,27 +95,29 @@ class Relay:
             lifecycle.fail(self._exchange, 502, "upstream-body", error.detail)
             return
         content = slices[0] if len(slices) == 1 else b"".join(slices)
-        message = encode_chunk(content) if self._plan.chunk and content else content
-        if not decoder.done:
-            self._send(message)
-            return
-        if self._plan.chunk:
-            message += encode_last_chunk(decoder.trailers)
-        self._finish(message, clean=not decoder.rest)
+        if decoder.done:
+            self.end(content, b"".join([field.line for field in decoder.trailers]), clean=not decoder.rest)
+        else:
+            self.pass_on(content)
 
-    def _end_of_file(self) -> None:
-        """The server closed, which ends content of unknown length."""
-        self._finish(LAST_CHUNK if self._plan.chunk else b"", clean=True)
-
-    def _send(self, data: Buffer) -> None:
+    def _send(self, data: Buffer, *, end: bool = False) -> None:
+        exchange = self._exchange
+        exchange.response_bytes += len(data)
         if self._head:
-            data, self._head = self._head + data, b""
-        self._exchange.response_bytes += len(data)
-        if data and not self._exchange.client.send(data):
+            head, self._head = self._head, b""
+            exchange.response_bytes += len(head)
+            taken = exchange.client.send_head(head, data, end=end)
+        else:
+            taken = (not data and not end) or exchange.client.send(data, end=end)
+        if not taken:
             self._connection.pause()
 
     def _finish(self, data: Buffer, *, clean: bool) -> None:
-        self._send(data)
+        self._send(data, end=True)
+        self._whole(clean=clean)
+
+    def _whole(self, *, clean: bool) -> None:
+        """All content is on its way to the client."""
         self._connection.resume()
         if self._plan.close and not self._exchange.plan.close:
             self._exchange.body = UNREAD  # the client was told that its connection ends here

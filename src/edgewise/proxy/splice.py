@@ -49,7 +49,8 @@ def possible(exchange: Exchange, connection: UpstreamConnection, plan: ResponseP
     """May the rest of a response, of which `size` bytes came with the head, be spliced?"""
     if not AVAILABLE or plan.chunk or plan.body - size < WORTHWHILE:
         return False
-    return not (exchange.client.tls or isinstance(connection.sock, ssl.SSLSocket))
+    client = exchange.client
+    return not (client.tls or client.multiplexed or isinstance(connection.sock, ssl.SSLSocket))
 
 
 class Splice:

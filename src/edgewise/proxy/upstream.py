@@ -15,6 +15,7 @@ from edgewise.proxy.wire import FOREVER, HEAD_READ, WOULD_BLOCK, Buffer, close_q
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.proxy.content import RequestContent
     from edgewise.proxy.engine import Engine
 
 _HEAD_LIMIT = 65536
@@ -149,7 +150,7 @@ class UpstreamConnection:
         if exchange.plan.simple:
             now = exchange.dispatched = exchange.started if exchange.attempts == 1 and self.reused else monotonic()
             self.deadline = now + timeout
-            self.send(lifecycle.upstream_head(exchange))
+            self.send(exchange.plan.head + lifecycle.own_lines(exchange))
         else:
             exchange.dispatched = monotonic()
             self.deadline = exchange.dispatched + timeout
@@ -163,10 +164,15 @@ class UpstreamConnection:
         if self.reused and not exchange.plan.idempotent and not self._still_open():
             attempts.failed(exchange, 502, "upstream-send", "connection closed", sent=False, stale=True)
             return
-        message = lifecycle.upstream_head(exchange)
-        if exchange.body is not None:
-            message += lifecycle.content_wanted(exchange, self)
+        message = (exchange.head or exchange.plan.head) + lifecycle.own_lines(exchange)
+        body = exchange.body
+        if body is not None:
+            message += body.framed(lifecycle.content_wanted(exchange, self))
         self.send(message)
+
+    def send_content(self, content: bytes, body: RequestContent) -> bool:
+        """Send some of a request's content, and its end with the last of it; False as with `send`."""
+        return self.send(body.framed(content))
 
     def await_answer(self) -> None:
         """The request is whole, or some of the answer came: the time for the next bytes counts from here."""
@@ -277,7 +283,7 @@ class UpstreamConnection:
         if exchange.client.flushed and splice.possible(exchange, self, plan, len(rest)):
             exchange.response_bytes += len(head) + len(rest)
             self._relay = splice.Splice(exchange, self, plan, plan.body - len(rest))
-            if not exchange.client.send(head + rest):
+            if not exchange.client.send_head(head, rest, end=False):
                 self.pause()
             return
         relay = self._relay = Relay(exchange, self, plan, head)

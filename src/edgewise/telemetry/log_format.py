@@ -82,7 +82,7 @@ def json_renderer() -> Render:
         head = plan.request
         agent, referer = _agent_and_referer(head)
         members = (
-            f'"host":{strings[head.host]},"protocol":"HTTP/1.{head.minor}","route":{strings[plan.route.name]},'
+            f'"host":{strings[head.host]},"protocol":"{head.version}","route":{strings[plan.route.name]},'
             f'"user_agent":{strings[agent]},"referer":{json_string(referer)}'
         )
         if plan.prototype is not None:
@@ -136,7 +136,7 @@ def combined_renderer() -> Render:
     def plan_parts(plan: Plan) -> str:
         head, prototype = plan.request, plan.prototype
         shared = (prototype and prototype.log) or shared_part(plan)
-        plan.log = f'"{strings[head.method]} {text(head.target)} HTTP/1.{head.minor}"\n{shared}'
+        plan.log = f'"{strings[head.method]} {text(head.target)} {head.version}"\n{shared}'
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:

@@ -16,7 +16,7 @@ from edgewise.tls.files import Stamp, host_names, load_authorities, load_pair, r
 if TYPE_CHECKING:
     from edgewise.config.schema import Tls
 
-ALPN = ("http/1.1",)
+ALPN = ("h2", "http/1.1")
 """Protocols offered to clients, most wanted first (RFC 7301)."""
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 suites: forward secrecy and authenticated encryption only (RFC 9325 section 4.2)."""

@@ -1,0 +1,322 @@
+"""A client's HTTP/2 connection: each stream is a client of its own to the rest of the engine."""
+
+from __future__ import annotations
+
+import socket
+from time import monotonic
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgewise.contracts.exchange import Exchange
+from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.http1_chunked import passing_trailers
+from edgewise.protocols.http2 import DATA, HEAD, RESET, TRAILERS, WRITABLE, Event, Http2Connection, Http2Limits
+from edgewise.proxy import lifecycle
+from edgewise.proxy.http2_wire import Http2Wire
+from edgewise.proxy.plans import Plans, empty_plan
+from edgewise.proxy.wire import FOREVER, Buffer, Source
+
+if TYPE_CHECKING:
+    from edgewise.proxy.engine import Engine
+
+_CANCEL = 8
+_INTERNAL_ERROR = 2
+_NO_ERROR = 0
+"""Error codes (RFC 9113 section 7)."""
+_FORGIVE_SECONDS = 30.0
+"""Time in which half of a connection's vain work is forgotten."""
+
+
+class Http2Downstream(Http2Wire):
+    """The connection: bytes to events and back, one write for all that its streams have to say."""
+
+    __slots__ = ("_forgiven", "_idle_until", "peer", "plans", "streams", "suffix", "tls", "tls_key")
+
+    def __init__(
+        self,
+        engine: Engine,
+        sock: socket.socket,
+        peer: tuple[str, int],
+        plans: Plans,
+        *,
+        tls: bool,
+        tls_key: str | None,
+        suffix: str,
+    ) -> None:
+        limits = engine.limits
+        codec = Http2Connection(
+            server=True, limits=Http2Limits(head_bytes=limits.head_bytes, head_fields=limits.head_fields)
+        )
+        super().__init__(engine, sock, codec)
+        self.plans = plans
+        self.peer = peer
+        self.tls = tls
+        self.tls_key = tls_key
+        self.suffix = suffix
+        self.streams: dict[int, Http2Stream] = {}
+        self._forgiven = monotonic()
+        self._idle_until = self._forgiven + limits.header_timeout
+        self.flush()
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def handle(self, events: list[Event]) -> None:
+        """Do what the codec says; the answers go out together."""
+        streams = self.streams
+        for kind, stream_id, value, flag in events:
+            if kind == HEAD:
+                self._begin(stream_id, value)
+                continue
+            stream = streams.get(stream_id)
+            if stream is None:
+                if kind == DATA:
+                    self.codec.consumed(stream_id, len(value))
+            elif kind == DATA:
+                stream.received(value, end=flag)
+            elif kind == WRITABLE:
+                stream.writable()
+            elif kind == RESET:
+                stream.was_reset(value, by_codec=flag)
+            elif kind == TRAILERS:
+                stream.received_end(passing_trailers(value))
+
+    def _begin(self, stream_id: int, head: bytes) -> None:
+        stream = self.streams[stream_id] = Http2Stream(self, stream_id)
+        try:
+            plan = self.plans.memo.young.get(head) or self.plans.find(head)
+        except ProtocolError as error:
+            lifecycle.refuse(stream, empty_plan(self.engine.table.unmatched, minor=2), error.status, error.detail)
+            return
+        lifecycle.begin(stream, plan)
+
+    # ---- time --------------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """The nearest of the deadlines that the streams and the connection itself have (monotonic seconds)."""
+        own = self._write_deadline if self.writing else FOREVER
+        if self.streams:
+            return min(own, min([stream.deadline for stream in self.streams.values()]))
+        return min(own, self._idle_until)
+
+    def expired(self, now: float) -> None:
+        """Some deadline passed."""
+        if self.writing and self._write_deadline < now:
+            self.close(cut=True)
+            return
+        if now - self._forgiven > _FORGIVE_SECONDS:
+            self._forgiven = now
+            self.codec.glitches.forgive()
+        for stream in [one for one in self.streams.values() if one.deadline < now]:
+            stream.expired(now)
+        if not self.streams and self._idle_until < now:
+            self._say_goodbye()
+        self.flush()
+
+    def forget(self, stream: Http2Stream) -> None:
+        """An exchange is over."""
+        self.streams.pop(stream.stream_id, None)
+        if not self.streams:
+            self._idle_until = monotonic() + self.engine.limits.keepalive_timeout
+
+    def close_if_idle(self) -> None:
+        """The worker drains: take no new streams, and close when the last one has ended (RFC 9113 section 6.8)."""
+        if not self.streams:
+            self._say_goodbye()
+        elif self.sock is not None:
+            self.codec.goaway(last=self.codec.closing)
+            self.flush()
+
+    def _say_goodbye(self) -> None:
+        self.codec.goaway(last=True)
+        self.flush()
+        self.close()
+
+    # ---- ends --------------------------------------------------------------------------------------------------------
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """One of the exchanges under way; None when the connection is idle."""
+        return next((stream.exchange for stream in self.streams.values()), None)
+
+    def ended(self) -> None:
+        """The connection is no more: so are the clients on it."""
+        for stream in list(self.streams.values()):
+            stream.was_reset(_CANCEL, by_codec=self.codec.error is not None)
+
+
+class Http2Stream:
+    """One request on an HTTP/2 connection: to exchanges what a `Downstream` is, for a single one of them."""
+
+    __slots__ = (
+        "_kept", "_paused", "_unread", "broken", "buffer", "connection", "deadline", "engine", "exchange", "finishing",
+        "peer", "peer_ip", "plans", "source", "stream_id", "suffix", "tls", "tls_key",
+    )  # fmt: skip
+
+    multiplexed: ClassVar[bool] = True
+    splicing: ClassVar[bool] = False
+
+    def __init__(self, connection: Http2Downstream, stream_id: int) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.engine = connection.engine
+        self.peer = connection.peer
+        self.peer_ip = connection.peer[0]
+        self.plans = connection.plans
+        self.tls = connection.tls
+        self.tls_key = connection.tls_key
+        self.suffix = connection.suffix
+        self.exchange: Exchange | None = None
+        self.source: Source | None = None
+        self.finishing = False
+        self.broken = False
+        self.buffer = b""
+        self.deadline = FOREVER
+        self._paused = False
+        self._unread = 0
+        """Bytes of content received whose window is kept back while the server is slower than the client."""
+        self._kept = 0
+        """Bytes that waited for the client when it was last looked at."""
+
+    @property
+    def sock(self) -> Any:
+        """The connection's socket, None once the stream is of no use."""
+        return None if self.broken else self.connection.sock
+
+    @property
+    def closing(self) -> bool:
+        """Streams end by themselves; the connection says so where it ends."""
+        return False
+
+    def client_ip(self) -> str:
+        """Return the client's address: the peer's, or the one a chain of trusted proxies vouches for."""
+        return self.peer_ip
+
+    # ---- reading -----------------------------------------------------------------------------------------------------
+
+    def received(self, content: bytes, *, end: bool) -> None:
+        """Content came; the client may send more of it once it is passed on."""
+        self._unread += len(content)
+        exchange = self.exchange
+        if exchange is not None and exchange.body is not None and not exchange.body.complete:
+            exchange.body.feed_content(content, end=end)
+        if not self._paused:
+            self._give_back()
+
+    def received_end(self, trailers: bytes) -> None:
+        """The content ended with trailers."""
+        exchange = self.exchange
+        if exchange is not None and exchange.body is not None and not exchange.body.complete:
+            exchange.body.feed_content(b"", end=True, trailers=trailers)
+
+    def pause_reading(self) -> None:
+        """Let the client's window run out."""
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        """Let the client send again."""
+        self._paused = False
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._unread:
+            size, self._unread = self._unread, 0
+            self.connection.codec.consumed(self.stream_id, size)
+            self.connection.flush_later()
+
+    def was_reset(self, code: int, *, by_codec: bool) -> None:
+        """The client, or our codec for what the client did, gave the stream up."""
+        self.broken = True
+        exchange = self.exchange
+        if exchange is None:
+            self.connection.forget(self)
+            return
+        if by_codec:
+            lifecycle.client_left(exchange, "client-body", "protocol error on the stream")
+        else:
+            lifecycle.client_left(exchange)
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    def send_head(self, head: bytes, content: Buffer, *, end: bool) -> bool:
+        """Send a response head and the content that is at hand, all of it with `end`; False as with `send`."""
+        codec = self.connection.codec
+        if not content:
+            codec.send_head(self.stream_id, head, end=end)
+            self.connection.flush_later()
+            return True
+        codec.send_head(self.stream_id, head, end=False)
+        return self.send(content, end=end)
+
+    def send_interim(self, head: bytes) -> None:
+        """Send a 1xx response."""
+        self.connection.codec.send_head(self.stream_id, head, end=False)
+        self.connection.flush_later()
+
+    def send(self, data: Buffer, *, end: bool = False) -> bool:
+        """Send content or keep it; False when some had to be kept, so that the source pauses."""
+        taken = self.connection.codec.send_data(self.stream_id, data, end=end)
+        self.connection.flush_later()
+        if not taken:
+            self._wait(monotonic())
+        return taken
+
+    def send_trailers(self, lines: bytes) -> None:
+        """End the answer with trailers."""
+        self.connection.codec.send_trailers(self.stream_id, lines)
+        self.connection.flush_later()
+
+    def _wait(self, now: float) -> None:
+        self._kept = self.connection.codec.kept(self.stream_id)
+        self.deadline = now + self.engine.limits.send_timeout
+
+    def writable(self) -> None:
+        """The client took all that was kept for it."""
+        self.deadline = FOREVER
+        exchange = self.exchange
+        assert exchange is not None
+        if exchange.body is not None and not exchange.body.complete:
+            exchange.body.extend_deadline()
+        if self.finishing:
+            lifecycle.finish(exchange)
+        elif self.source is not None:
+            self.source.resume()
+
+    @property
+    def flushed(self) -> bool:
+        """Is all on its way that was given to `send`?"""
+        return not self.connection.codec.waits(self.stream_id)
+
+    def expired(self, now: float) -> None:
+        """A deadline passed: what for depends on what the client owed."""
+        exchange = self.exchange
+        assert exchange is not None
+        kept = self.connection.codec.kept(self.stream_id)
+        limits = self.engine.limits
+        if kept and self._kept - kept >= limits.min_rate * limits.send_timeout:
+            self._wait(now)  # slow, but above the minimum rate
+            return
+        self.deadline = FOREVER
+        lifecycle.client_late(exchange, stalled=kept > 0)
+
+    # ---- ends --------------------------------------------------------------------------------------------------------
+
+    def ended(self, now: float, *, close: bool) -> None:
+        """The exchange is over."""
+        self.exchange = None
+        self.connection.forget(self)
+
+    def linger(self) -> None:
+        """The answer is out and the client is still sending: ask it to stop (RFC 9113 section 8.1)."""
+        self.connection.codec.reset(self.stream_id, _NO_ERROR)
+        self.connection.flush_later()
+        self.ended(0.0, close=True)
+
+    def close(self, *, cut: bool = False) -> None:
+        """Give the stream up; with `cut`, so that a truncated answer is seen as such."""
+        if not self.broken:
+            self.broken = True
+            self.connection.codec.reset(self.stream_id, _INTERNAL_ERROR if cut else _CANCEL)
+            self.connection.flush_later()
+
+    def lost(self) -> None:
+        """Nothing to do: the connection tells its streams when it is gone."""

@@ -1,0 +1,127 @@
+"""A socket with an HTTP/2 codec on it: reads, writes what the codec has to say in one piece, back-pressure."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from edgewise.protocols.http2 import Event, Http2Connection
+from edgewise.proxy.wire import REQUEST_READ, WOULD_BLOCK, close_quietly, reset
+
+if TYPE_CHECKING:
+    from edgewise.proxy.engine import Engine
+
+
+class Http2Wire:
+    """What both ends of HTTP/2 connections have in common; subclasses handle events and know the streams."""
+
+    __slots__ = ("_dirty", "_out", "_write_deadline", "codec", "engine", "fd", "sock")
+
+    def __init__(self, engine: Engine, sock: Any, codec: Http2Connection) -> None:
+        self.engine = engine
+        self.sock: Any = sock
+        self.fd: int = sock.fileno()
+        self.codec = codec
+        self._out: memoryview | None = None
+        self._write_deadline = 0.0
+        self._dirty = False
+        """A flush is due."""
+
+    def handle(self, events: list[Event]) -> None:
+        """Do what the codec says."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The connection is no more: tell the streams."""
+        raise NotImplementedError
+
+    @property
+    def writing(self) -> bool:
+        """Does the peer read more slowly than it is sent to?"""
+        return self._out is not None
+
+    def on_readable(self) -> None:
+        """Read once, and do what the bytes ask for."""
+        try:
+            data = self.sock.recv(REQUEST_READ)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self.received(data)
+        else:
+            self.close()
+
+    def received(self, data: bytes) -> None:
+        """Take bytes from the peer."""
+        codec = self.codec
+        self.handle(codec.receive(data))
+        if codec.error is not None:
+            self.flush()
+            self.close()
+        else:
+            self.flush_later()
+
+    def flush_later(self) -> None:
+        """Write at the end of the present batch of ready sockets, with what else there will be to say by then."""
+        if not self._dirty:
+            self._dirty = True
+            self.engine.after_batch(self.flush)
+
+    def flush(self) -> None:
+        """Write what the codec has for the peer, as far as the socket takes it."""
+        self._dirty = False
+        codec = self.codec
+        while self._out is None and self.sock is not None:
+            data = codec.take()
+            if not data:
+                return
+            try:
+                sent = self.sock.send(data)
+            except WOULD_BLOCK:
+                sent = 0
+            except OSError:
+                self.close()
+                return
+            if sent < len(data):
+                self._out = memoryview(data)[sent:]
+                codec.blocked = True
+                self._write_deadline = monotonic() + self.engine.limits.send_timeout
+                self.engine.add_writer(self.fd, self._on_writable)
+            elif codec.blocked:
+                self.handle(codec.unblock())
+
+    def _on_writable(self) -> None:
+        assert self._out is not None
+        try:
+            sent = self.sock.send(self._out)
+        except WOULD_BLOCK:
+            return
+        except OSError:
+            self.close()
+            return
+        if sent:
+            self._write_deadline = monotonic() + self.engine.limits.send_timeout
+        if sent < len(self._out):
+            self._out = self._out[sent:]
+            return
+        self._out = None
+        self.engine.remove_writer(self.fd)
+        self.handle(self.codec.unblock())
+        self.flush()
+
+    def close(self, *, cut: bool = False) -> None:
+        """Close now, and tell the streams; idempotent."""
+        if self.sock is None:
+            return
+        sock, self.sock = self.sock, None
+        self.engine.remove_reader(self.fd)
+        self.engine.remove_writer(self.fd)
+        self.engine.connections.discard(self)
+        self._out = None
+        if cut:
+            reset(sock)
+        else:
+            close_quietly(sock)
+        self.ended()
