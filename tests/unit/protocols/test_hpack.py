@@ -387,6 +387,7 @@ VALUES = st.one_of(
 FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=12)
 
 
+@settings(deadline=None)
 @given(FIELDS)
 def test_what_we_encode_others_decode(fields: Fields) -> None:
     for block in (encode(fields), b"".join(encode_literal(*field) for field in fields)):
@@ -401,6 +402,7 @@ MARKED = st.lists(st.builds(lambda kind, name, value: kind(name, value), KINDS, 
 BLOCKS = st.lists(st.tuples(MARKED, st.booleans(), st.sampled_from([None, 0, 40, 100, 300, 4096])), max_size=6)
 
 
+@settings(deadline=None)
 @given(BLOCKS)
 def test_what_others_encode_over_several_blocks_we_decode(blocks: list[tuple[Marked, bool, int | None]]) -> None:
     encoder, decoder = oracle.Encoder(), Decoder()
@@ -432,7 +434,7 @@ PIECES = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(PIECES, max_size=10).map(b"".join), max_size=4))
 @example([b"\x40\x01a\x01b", b"\xbe" * 12])
 @example([b"\x40\x00\x00" * 20])
