@@ -54,8 +54,8 @@ class Messages(Sending):
         """What blocks mean while the dynamic table stays as it is."""
         self._shared = _SHARED_REQUESTS if server else _SHARED_RESPONSES
         self._translate = request_head if server else response_head
-        self._skipped = 0
-        """The last stream before `_last_id` that was opened: those between them never were."""
+        self._skipped = (0, 0)
+        """Between these two streams the peer opened none: the last gap it left."""
         self._most_streams = 0
         """How many streams the peer may have open now."""
         self._next_id = 1
@@ -68,8 +68,8 @@ class Messages(Sending):
         if stream_id <= self._last_id or not stream_id & 1 or not self._server:
             self._on_late_block(stream_id, block, end)
             return
-        if stream_id - self._last_id != 2:
-            self._skipped = self._last_id
+        if stream_id - self._last_id > 2:
+            self._skipped = self._last_id, stream_id
         self._last_id = stream_id
         received = self._known.young.get(block) or self._find(block)
         if len(self._streams) >= self._most_streams:
@@ -254,7 +254,7 @@ class Messages(Sending):
         if not stream_id & 1:
             return True  # only servers open even ones, and only to push
         if self._server:
-            return stream_id > self._last_id or self._skipped < stream_id < self._last_id
+            return stream_id > self._last_id or self._skipped[0] < stream_id < self._skipped[1]
         return stream_id >= self._next_id
 
     def _check_not_idle(self, stream_id: int) -> None:

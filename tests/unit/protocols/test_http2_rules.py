@@ -200,6 +200,17 @@ def test_frames_after_both_sides_ended_a_stream_end_the_connection() -> None:
         assert peer.goaway() == STREAM_CLOSED
 
 
+def test_frames_on_closed_streams_are_told_from_those_on_streams_never_opened() -> None:
+    peer = Peer()
+    for stream_id in (1, 3, 9, 11):
+        peer.send(headers(stream_id, GET))
+        peer.connection.send_head(stream_id, OK, end=True)
+    peer.send(*[window_frame(stream_id, 100) for stream_id in (1, 3, 9, 11)])
+    assert peer.connection.error is None
+    peer.send(window_frame(7, 100))
+    assert peer.goaway() == PROTOCOL_ERROR
+
+
 def test_frames_after_the_peers_own_reset_end_the_connection() -> None:
     for sent in (data(1, b"x"), headers(1, GET)):
         peer = Peer()
