@@ -217,6 +217,11 @@ class Upstream(Model):
     """Processes of the app."""
     app_interface: Literal["asgi", "wsgi", "auto"] = "auto"
     """Interface of the app; "auto" looks at the object."""
+    protocol: Literal["http1", "h2", "h2c"] = "http1"
+    """What the servers speak: "http1"; "h2", HTTP/2 where they agree to it in the TLS handshake; "h2c", HTTP/2 at once.
+
+    HTTP/2 is needed for gRPC.
+    """
     balance: Balance = "round_robin"
     """How a server is chosen."""
     hash_key: HashKey = "ip"

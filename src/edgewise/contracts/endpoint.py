@@ -20,7 +20,7 @@ class Endpoint:
     """One server of an upstream, as one worker sees it. Kept across reloads where its key is unchanged."""
 
     __slots__ = (
-        "active", "address", "backup", "connections", "drained", "ejected", "ejected_until", "ejections", "errors",
+        "active", "address", "backup", "connecting", "connections", "drained", "ejected", "ejected_until", "ejections", "errors",
         "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests",
         "slot", "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
@@ -41,9 +41,11 @@ class Endpoint:
         self.slot = -1
         """Index of this endpoint's row in shared memory; -1 when not shared."""
         self.idle: deque[Any] = deque()
-        """Idle keep-alive connections, most recently used at the right."""
+        """Connections that can take a request, most recently used at the right: idle ones, or HTTP/2 with room."""
         self.connections = 0
         """Open connections, idle ones included."""
+        self.connecting: Any = None
+        """The connection being made that others may share once it is known to speak HTTP/2; None for none."""
         self.waiting: deque[Exchange] = deque()
         """Exchanges queued for a connection, oldest at the left."""
         self.active = 0
@@ -93,7 +95,7 @@ class Upstream:
     """A named group of endpoints with one policy. The same object lives on across reloads where unchanged."""
 
     __slots__ = (
-        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "idle_timeout", "max_idle",
+        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "http2", "idle_timeout", "max_idle",
         "max_waiting", "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout",
         "response_timeout", "retries", "retry", "server_name", "spec", "timed", "tls",
     )  # fmt: skip
@@ -122,6 +124,8 @@ class Upstream:
         self.hedge_after = 0.0
         """Seconds after which a GET is sent to a second endpoint; 0 for never."""
         self.tls: ssl.SSLContext | None = None
+        self.http2 = False
+        """Servers speak HTTP/2: by prior knowledge, or where they agree to it in the TLS handshake."""
         self.server_name: str | None = None
         """Name verified in the upstream's certificate and sent as SNI; None: the endpoint's host name."""
         self.authority = b""

@@ -10,7 +10,7 @@ from edgewise.proxy import hedging, lifecycle
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
-    from edgewise.proxy.upstream import UpstreamConnection
+    from edgewise.proxy.lifecycle import Connection
 
 _STALE_TRIES = 3
 """Reused connections in a row that may turn out closed before an attempt counts as failed."""
@@ -70,7 +70,7 @@ def failed(exchange: Exchange, status: int, end: str, reason: str, *, sent: bool
         lifecycle.fail(exchange, status, end, reason)
 
 
-def retry_status(exchange: Exchange, connection: UpstreamConnection, status: int) -> bool:
+def retry_status(exchange: Exchange, connection: Connection, status: int) -> bool:
     """Try another server instead of passing `status` on, where the upstream's settings say so and it is safe."""
     group = exchange.group
     if group is None or status not in group.retry.on_statuses or not _may_retry(exchange, sent=True):

@@ -14,7 +14,7 @@ from edgewise.proxy.wire import FOREVER
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.proxy.downstream import Downstream
-    from edgewise.proxy.upstream import UpstreamConnection
+    from edgewise.proxy.lifecycle import Connection
 
 _HOLD = 65536
 """Bytes held while no server is connected; past that the client is not read."""
@@ -42,7 +42,7 @@ class RequestContent:
         """Lines of the trailers that are forwarded, once `complete`."""
         self.continued = False
         """100 (Continue) was sent."""
-        self.upstream: UpstreamConnection | None = None
+        self.upstream: Connection | None = None
         """Where content goes; None while it is held."""
         self.pending: list[bytes] = []
         """Content not yet given to an upstream connection."""
@@ -134,7 +134,7 @@ class RequestContent:
             if not self._exchange.waiting:
                 self._client.deadline = FOREVER
 
-    def attach(self, connection: UpstreamConnection) -> bytes:
+    def attach(self, connection: Connection) -> bytes:
         """Let content flow to `connection` from now on; return the content that goes out right behind the head."""
         self.upstream = connection
         held = b"".join(self.pending)

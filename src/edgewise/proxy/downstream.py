@@ -39,10 +39,11 @@ class Downstream:
 
     multiplexed: ClassVar[bool] = False
     """Does each exchange have a stream of its own on the connection (HTTP/2)?"""
+
     __slots__ = (
-        "_discarded", "_fresh", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken", "buffer",
-        "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source", "splicing",
-        "suffix", "tls", "tls_key",
+        "_discarded", "_fresh", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken",
+        "buffer", "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source",
+        "splicing", "suffix", "tls", "tls_key",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: socket.socket, peer: tuple[str, int], plans: Plans, *, tls: bool) -> None:

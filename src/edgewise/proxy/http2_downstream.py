@@ -11,17 +11,13 @@ from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import passing_trailers
 from edgewise.protocols.http2 import DATA, HEAD, RESET, TRAILERS, WRITABLE, Event, Http2Connection, Http2Limits
 from edgewise.proxy import lifecycle
-from edgewise.proxy.http2_wire import Http2Wire
+from edgewise.proxy.http2_wire import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Wire
 from edgewise.proxy.plans import Plans, empty_plan
 from edgewise.proxy.wire import FOREVER, Buffer, Source
 
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
 
-_CANCEL = 8
-_INTERNAL_ERROR = 2
-_NO_ERROR = 0
-"""Error codes (RFC 9113 section 7)."""
 _FORGIVE_SECONDS = 30.0
 """Time in which half of a connection's vain work is forgotten."""
 
@@ -29,7 +25,7 @@ _FORGIVE_SECONDS = 30.0
 class Http2Downstream(Http2Wire):
     """The connection: bytes to events and back, one write for all that its streams have to say."""
 
-    __slots__ = ("_forgiven", "_idle_until", "peer", "plans", "streams", "suffix", "tls", "tls_key")
+    __slots__ = ("_forgiven", "peer", "plans", "suffix", "tls", "tls_key")
 
     def __init__(
         self,
@@ -52,7 +48,6 @@ class Http2Downstream(Http2Wire):
         self.tls = tls
         self.tls_key = tls_key
         self.suffix = suffix
-        self.streams: dict[int, Http2Stream] = {}
         self._forgiven = monotonic()
         self._idle_until = self._forgiven + limits.header_timeout
         self.flush()
@@ -90,17 +85,9 @@ class Http2Downstream(Http2Wire):
 
     # ---- time --------------------------------------------------------------------------------------------------------
 
-    @property
-    def deadline(self) -> float:
-        """The nearest of the deadlines that the streams and the connection itself have (monotonic seconds)."""
-        own = self._write_deadline if self.writing else FOREVER
-        if self.streams:
-            return min(own, min([stream.deadline for stream in self.streams.values()]))
-        return min(own, self._idle_until)
-
     def expired(self, now: float) -> None:
         """Some deadline passed."""
-        if self.writing and self._write_deadline < now:
+        if self.stuck(now):
             self.close(cut=True)
             return
         if now - self._forgiven > _FORGIVE_SECONDS:
@@ -141,7 +128,7 @@ class Http2Downstream(Http2Wire):
     def ended(self) -> None:
         """The connection is no more: so are the clients on it."""
         for stream in list(self.streams.values()):
-            stream.was_reset(_CANCEL, by_codec=self.codec.error is not None)
+            stream.was_reset(CANCEL, by_codec=self.codec.error is not None)
 
 
 class Http2Stream:
@@ -307,7 +294,7 @@ class Http2Stream:
 
     def linger(self) -> None:
         """The answer is out and the client is still sending: ask it to stop (RFC 9113 section 8.1)."""
-        self.connection.codec.reset(self.stream_id, _NO_ERROR)
+        self.connection.codec.reset(self.stream_id, NO_ERROR)
         self.connection.flush_later()
         self.ended(0.0, close=True)
 
@@ -315,7 +302,7 @@ class Http2Stream:
         """Give the stream up; with `cut`, so that a truncated answer is seen as such."""
         if not self.broken:
             self.broken = True
-            self.connection.codec.reset(self.stream_id, _INTERNAL_ERROR if cut else _CANCEL)
+            self.connection.codec.reset(self.stream_id, INTERNAL_ERROR if cut else CANCEL)
             self.connection.flush_later()
 
     def lost(self) -> None:

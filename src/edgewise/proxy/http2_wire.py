@@ -6,16 +6,19 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from edgewise.protocols.http2 import Event, Http2Connection
-from edgewise.proxy.wire import REQUEST_READ, WOULD_BLOCK, close_quietly, reset
+from edgewise.proxy.wire import FOREVER, REQUEST_READ, WOULD_BLOCK, close_quietly, reset
 
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
+
+NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 2, 7, 8
+"""Error codes (RFC 9113 section 7)."""
 
 
 class Http2Wire:
     """What both ends of HTTP/2 connections have in common; subclasses handle events and know the streams."""
 
-    __slots__ = ("_dirty", "_out", "_write_deadline", "codec", "engine", "fd", "sock")
+    __slots__ = ("_dirty", "_idle_until", "_out", "_write_deadline", "codec", "engine", "fd", "sock", "streams")
 
     def __init__(self, engine: Engine, sock: Any, codec: Http2Connection) -> None:
         self.engine = engine
@@ -26,6 +29,10 @@ class Http2Wire:
         self._write_deadline = 0.0
         self._dirty = False
         """A flush is due."""
+        self._idle_until = FOREVER
+        """When a connection without streams has waited for long enough."""
+        self.streams: dict[int, Any] = {}
+        """By stream identifier; each has a `deadline`."""
 
     def handle(self, events: list[Event]) -> None:
         """Do what the codec says."""
@@ -36,9 +43,17 @@ class Http2Wire:
         raise NotImplementedError
 
     @property
-    def writing(self) -> bool:
-        """Does the peer read more slowly than it is sent to?"""
-        return self._out is not None
+    def deadline(self) -> float:
+        """The nearest of the deadlines that the streams and the connection itself have (monotonic seconds)."""
+        own = self._idle_until if self._out is None else self._write_deadline
+        if not self.streams:
+            return own
+        nearest: float = min([stream.deadline for stream in self.streams.values()])
+        return nearest if self._out is None else min(nearest, own)
+
+    def stuck(self, now: float) -> bool:
+        """Has the peer read nothing for too long?"""
+        return self._out is not None and self._write_deadline < now
 
     def on_readable(self) -> None:
         """Read once, and do what the bytes ask for."""

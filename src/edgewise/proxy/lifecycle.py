@@ -7,7 +7,7 @@ returns, and whoever it waits for calls the next step.
 from __future__ import annotations
 
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
     from edgewise.proxy.downstream import Downstream
     from edgewise.proxy.http2_downstream import Http2Stream
+    from edgewise.proxy.http2_upstream import UpstreamStream
     from edgewise.proxy.upstream import UpstreamConnection
+
+    Connection: TypeAlias = UpstreamConnection | UpstreamStream
+    """What carries one request to a server."""
 
 _INTERNAL_REDIRECTS = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -168,7 +172,7 @@ def _trusted_origin(exchange: Exchange) -> str:
     return f"X-Forwarded-For: {chain}\r\n{proto}\r\n"
 
 
-def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
+def content_wanted(exchange: Exchange, connection: Connection) -> bytes:
     """A server is connected: let content flow, and tell a client that waits for 100 (Continue) to send it."""
     body: RequestContent = exchange.body
     held = body.attach(connection)
@@ -178,7 +182,7 @@ def content_wanted(exchange: Exchange, connection: UpstreamConnection) -> bytes:
     return held
 
 
-def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, rest: bytes) -> None:
+def respond(exchange: Exchange, connection: Connection, head: bytes, rest: bytes) -> None:
     """The server's response head is in: prepare the client's, send it with the content that came along."""
     if exchange.hedge is not exchange.primary:  # None and None where nothing is hedged
         exchange = hedging.settle(exchange)
@@ -194,7 +198,7 @@ def respond(exchange: Exchange, connection: UpstreamConnection, head: bytes, res
         _look_at_response(exchange, connection, plan, rest)
 
 
-def _look_at_response(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
+def _look_at_response(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:
     """What only some responses need: interim ones, upgrades, retries, filters, files, fields that differ by request."""
     status = plan.status
     if status < 200:
@@ -243,22 +247,21 @@ def finished_head(exchange: Exchange, plan: ResponsePlan, head: bytes | None = N
     return b"".join((head, exchange.set_cookie, date, b"\r\n"))
 
 
-def _interim(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
+def _interim(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:
     """1xx: upgrade on a valid 101, pass 103 on, swallow the rest (RFC 9110 section 15.2)."""
     if plan.status == 101:
         wanted = exchange.plan.upgrade
         if wanted is None or plan.response.upgrade is None or plan.response.upgrade.lower() != wanted:
             return attempts.failed(exchange, 502, "upstream-head", "101 without a matching upgrade")
-        return tunnel.upgrade(exchange, connection, finished_head(exchange, plan), rest)
+        one = cast("UpstreamConnection", connection)  # HTTP/2 has no 101
+        return tunnel.upgrade(exchange, one, finished_head(exchange, plan), rest)
     if plan.status == 103 and exchange.plan.request.minor:
         exchange.client.send_interim(plan.head)
     connection.after_interim(rest)
     return None
 
 
-def send_response(
-    exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, head: bytes, rest: bytes
-) -> None:
+def send_response(exchange: Exchange, connection: Connection, plan: ResponsePlan, head: bytes, rest: bytes) -> None:
     """Send the head, and the content as it comes."""
     exchange.status = plan.status
     exchange.answered = True
@@ -272,7 +275,7 @@ def send_response(
     connection.relay(plan, head, rest)
 
 
-def whole(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, *, reusable: bool) -> None:
+def whole(exchange: Exchange, connection: Connection, plan: ResponsePlan, *, reusable: bool) -> None:
     """The server's answer is complete: free its connection, and finish once the client has it all."""
     now = monotonic()
     attempts.ended(exchange, not plan.gateway_error)

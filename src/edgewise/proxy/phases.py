@@ -21,7 +21,7 @@ from edgewise.proxy import attempts, lifecycle, plans
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
-    from edgewise.proxy.upstream import UpstreamConnection
+    from edgewise.proxy.lifecycle import Connection
 
 Step = Callable[[], Any]
 
@@ -56,7 +56,7 @@ def _after_request(exchange: Exchange, request: Request, response: Response | No
     lifecycle.choose(exchange)
 
 
-def run_response(exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, rest: bytes) -> None:
+def run_response(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:
     """Run the route's response filters on the upstream's head, then send it as they left it."""
     request = exchange.request or _request_view(exchange)
     unseen = (hop_by_hop(plan.response) | _UNSEEN) - {b"transfer-encoding"}
@@ -69,7 +69,7 @@ def run_response(exchange: Exchange, connection: UpstreamConnection, plan: Respo
 
 def _after_response(
     exchange: Exchange,
-    connection: UpstreamConnection,
+    connection: Connection,
     plan: ResponsePlan,
     rest: bytes,
     response: Response,

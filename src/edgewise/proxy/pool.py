@@ -7,8 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from edgewise.protocols import proxy_protocol
-from edgewise.proxy import lifecycle, upstream
+from edgewise.proxy import http2_upstream, lifecycle, upstream
 from edgewise.proxy.wire import FOREVER
+
+_QUEUE = 64
+"""Exchanges that wait for one HTTP/2 connection to be made; more than that open another."""
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint
@@ -19,6 +22,9 @@ def open_or_wait(exchange: Exchange, endpoint: Endpoint) -> None:
     """No idle connection: open one, or queue when the endpoint is at its limit. O(1)."""
     group = exchange.group
     assert group is not None
+    if endpoint.connecting is not None and len(endpoint.connecting.queue) < _QUEUE:
+        http2_upstream.Queued(exchange, endpoint.connecting)
+        return
     if endpoint.max_connections and (endpoint.connections >= endpoint.max_connections or endpoint.waiting):
         if len(endpoint.waiting) >= group.max_waiting:
             lifecycle.fail(exchange, 503, "edge-queue", "too many requests wait for this server")
@@ -34,6 +40,8 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
     group = exchange.group
     assert group is not None
     connection = upstream.UpstreamConnection(exchange.client.engine, group, endpoint)
+    if group.http2:
+        endpoint.connecting = connection
     endpoint.connections += 1
     connection.exchange = exchange
     exchange.upstream = connection
@@ -41,7 +49,7 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
     connection.connect()
 
 
-def serve_waiting(connection: upstream.UpstreamConnection) -> None:
+def serve_waiting(connection: upstream.UpstreamConnection | http2_upstream.Http2Upstream) -> None:
     """Give a connection that became free to the one who waits longest."""
     if connection.group.proxy_protocol:
         connection.close()  # its header named another client
@@ -52,7 +60,7 @@ def serve_waiting(connection: upstream.UpstreamConnection) -> None:
     connection.start(exchange)
 
 
-def forget(connection: upstream.UpstreamConnection) -> None:
+def forget(connection: upstream.UpstreamConnection | http2_upstream.Http2Upstream) -> None:
     """A connection closed: its place may go to one who waits."""
     endpoint = connection.endpoint
     endpoint.connections -= 1

@@ -14,7 +14,7 @@ from edgewise.proxy.wire import WOULD_BLOCK, Buffer
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.plan import ResponsePlan
-    from edgewise.proxy.upstream import UpstreamConnection
+    from edgewise.proxy.lifecycle import Connection
 
 
 class Relay:
@@ -22,7 +22,7 @@ class Relay:
 
     __slots__ = ("_connection", "_decoder", "_exchange", "_head", "_plan", "_remaining", "until_close")
 
-    def __init__(self, exchange: Exchange, connection: UpstreamConnection, plan: ResponsePlan, head: bytes) -> None:
+    def __init__(self, exchange: Exchange, connection: Connection, plan: ResponsePlan, head: bytes) -> None:
         self._exchange = exchange
         self._connection = connection
         self._plan = plan
@@ -35,6 +35,7 @@ class Relay:
     def read(self) -> None:
         """Read once, into the worker's buffer: a fresh one of this size would be mapped and unmapped at each read."""
         connection = self._connection
+        assert connection.sock is not None
         scratch = connection.engine.scratch
         try:
             size = connection.sock.recv_into(scratch)
@@ -59,6 +60,11 @@ class Relay:
             self.pass_on(data)
         else:
             self._feed_counted(data)
+
+    def begin(self) -> None:
+        """Send the head where no content has taken it along yet."""
+        if self._head:
+            self._send(b"")
 
     def pass_on(self, content: Buffer) -> None:
         """Send content on, in a chunk where the client needs it so."""

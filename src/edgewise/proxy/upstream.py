@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import ResponsePlan
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import attempts, lifecycle, pool, splice, tunnel
+from edgewise.proxy import attempts, http2_upstream, lifecycle, pool, splice, tunnel
 from edgewise.proxy.relay import Relay
 from edgewise.proxy.wire import FOREVER, HEAD_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
 
@@ -28,7 +28,7 @@ class UpstreamConnection:
 
     __slots__ = (
         "_buffer", "_interim", "_out", "_paused", "_relay", "_timeout", "deadline", "endpoint", "engine", "exchange",
-        "fd", "group", "ready", "reused", "sock",
+        "fd", "group", "queue", "ready", "reused", "sock",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, group: Upstream, endpoint: Endpoint) -> None:
@@ -42,6 +42,8 @@ class UpstreamConnection:
         """Connected, and TLS agreed where wanted."""
         self.reused = False
         self.deadline = FOREVER
+        self.queue: list[http2_upstream.Queued] = []
+        """Who else waits for the connection to be made, should it speak HTTP/2."""
         self._buffer = b""
         self._out: memoryview | None = None
         self._relay: Relay | splice.Splice | None = None
@@ -128,8 +130,17 @@ class UpstreamConnection:
 
     def _usable(self) -> None:
         self.ready = True
+        group = self.group
         exchange = self.exchange
         assert exchange is not None
+        if (
+            group.http2
+            and not exchange.plan.tunnel
+            and (group.tls is None or self.sock.selected_alpn_protocol() == "h2")
+        ):
+            http2_upstream.take_over(self)
+            return
+        self._dismiss_queue()
         if not exchange.plan.tunnel:
             self.engine.add_reader(self.fd, self.on_readable)
         self.start(exchange)
@@ -137,8 +148,21 @@ class UpstreamConnection:
     def _connect_failed(self, error: Exception) -> None:
         exchange = self.exchange
         assert exchange is not None
+        queue, self.queue = self.queue, []
         status = 504 if isinstance(error, TimeoutError) else 502
-        attempts.failed(exchange, status, "upstream-connect", f"connect to {self.endpoint.name}: {error}", sent=False)
+        reason = f"connect to {self.endpoint.name}: {error}"
+        for each in [exchange, *[queued.exchange for queued in queue if queued.exchange is not None]]:
+            attempts.failed(each, status, "upstream-connect", reason, sent=False)
+
+    def _dismiss_queue(self) -> None:
+        """The connection is for one exchange at a time: the others need their own."""
+        queue, self.queue = self.queue, []
+        if self.endpoint.connecting is self:
+            self.endpoint.connecting = None
+        for queued in queue:
+            if queued.exchange is not None:
+                queued.exchange.upstream = None
+                pool.open_or_wait(queued.exchange, self.endpoint)
 
     # ---- the request -------------------------------------------------------------------------------------------------
 
@@ -353,8 +377,17 @@ class UpstreamConnection:
             endpoint.idle.append(self)
 
     def abandon(self) -> None:
-        """The connection is of no further use."""
+        """The connection is of no further use, unless others wait for it to be made."""
         self.exchange = None
+        while self.queue:
+            self.exchange = self.queue.pop(0).exchange
+            if self.exchange is not None:
+                self.exchange.upstream = self
+                return
+        self.close()
+
+    def retire(self) -> None:
+        """An idle connection is not wanted any more."""
         self.close()
 
     def take_socket(self) -> tuple[Any, bytes]:
@@ -375,4 +408,5 @@ class UpstreamConnection:
             return
         sock, _ = self.take_socket()
         close_quietly(sock)
+        self._dismiss_queue()
         pool.forget(self)

@@ -78,7 +78,7 @@ class Discovery:
                 if endpoint not in upstream.endpoints:
                     endpoint.drained = True
                     while endpoint.idle:
-                        endpoint.idle.pop().close()
+                        endpoint.idle.pop().retire()
             self._on_change()
 
         return renew

@@ -65,9 +65,13 @@ def _build(name: str, spec: Spec, before: Upstream | None, shared: Slots | None)
 
 def _kept_endpoints(spec: Spec, before: Upstream | None) -> dict[str, Endpoint]:
     """Return the endpoints whose idle connections would be made the same way today."""
-    if before is None or (before.spec.tls, before.spec.proxy_protocol) != (spec.tls, spec.proxy_protocol):
+    if before is None or _wire(before.spec) != _wire(spec):
         return {}
     return {endpoint.key: endpoint for endpoint in before.endpoints}
+
+
+def _wire(spec: Spec) -> tuple[object, ...]:
+    return (spec.tls, spec.proxy_protocol, spec.protocol)
 
 
 def _endpoint(name: str, server: UpstreamServer, spec: Spec, kept: dict[str, Endpoint]) -> Endpoint:
@@ -119,8 +123,9 @@ def _settings(upstream: Upstream, spec: Spec) -> None:
         upstream.authority = (
             spec.servers[0].address.encode() if not spec.servers[0].address.startswith("unix:") else b"localhost"
         )
+    upstream.http2 = spec.protocol != "http1"
     if spec.tls:
-        upstream.tls = upstream_context(spec.tls)
+        upstream.tls = upstream_context(spec.tls, http2=upstream.http2)
         upstream.server_name = spec.tls.server_name
     upstream.outlier = _outlier(upstream, spec)
     eject = spec.eject

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 
 ALPN = ("http/1.1",)
 """Protocols offered to servers (RFC 7301)."""
+ALPN_HTTP2 = ("h2", "http/1.1")
+"""The same where servers are wanted to speak HTTP/2."""
 
 
-def upstream_context(settings: UpstreamTls) -> ssl.SSLContext:
+def upstream_context(settings: UpstreamTls, *, http2: bool = False) -> ssl.SSLContext:
     """Return a client context that verifies servers as `settings` say: certificate chain and host name by default.
 
     Raises TlsError naming the file that cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(list(ALPN))
+    context.set_alpn_protocols(list(ALPN_HTTP2 if http2 else ALPN))
     # Python would take an end without closure alert for a regular one, and a cut answer for a whole one.
     context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if not settings.verify:

@@ -18,6 +18,7 @@ def check_upstreams(data: dict[str, Any]) -> Iterator[Mistake]:
         if table.get("servers") == []:
             yield Mistake((*path, "servers"), "found an empty list", "at least one server")
         yield from _health(path, table)
+        yield from _protocol(path, table)
     yield from _names(data)
     yield from _unreachable(data)
 
@@ -27,6 +28,17 @@ def _health(path: Path, table: dict[str, Any]) -> Iterator[Mistake]:
         for key in _HTTP_ONLY:
             if key in table["health"]:
                 yield Mistake((*path, "health", key), "has no meaning for a check of type tcp", 'type = "http"')
+
+
+def _protocol(path: Path, table: dict[str, Any]) -> Iterator[Mistake]:
+    protocol = table.get("protocol", "http1")
+    tls = table.get("tls", False) is not False
+    if protocol == "h2" and not tls:
+        yield Mistake((*path, "protocol"), 'servers can agree to "h2" in a TLS handshake only', 'tls = true, or "h2c"')
+    if protocol == "h2c" and tls:
+        yield Mistake((*path, "protocol"), '"h2c" is HTTP/2 without TLS', '"h2"')
+    if protocol in ("h2", "h2c") and table.get("proxy_protocol"):
+        yield Mistake((*path, "proxy_protocol"), "names one client, and a connection of HTTP/2 is for many", "")
 
 
 def _names(data: dict[str, Any]) -> Iterator[Mistake]:
