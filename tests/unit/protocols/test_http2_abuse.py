@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from edgewise.protocols import http2_frames as frames
@@ -67,7 +69,7 @@ def test_rapid_reset_ends_the_connection() -> None:
         lambda stream_id: headers(stream_id, GET[1:]),
     ],
 )
-def test_resets_that_the_peer_provokes_end_the_connection(provoke) -> None:  # type: ignore[no-untyped-def]
+def test_resets_that_the_peer_provokes_end_the_connection(provoke: Callable[[int], bytes]) -> None:
     peer = Peer()
     for stream_id in range(1, 2000, 2):
         peer.send(provoke(stream_id))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgewise.protocols import http2_frames as frames
@@ -28,8 +30,8 @@ def status(code: bytes, *fields: tuple[bytes, bytes]) -> Fields:
     return [(b":status", code), *fields]
 
 
-def client(**settings: int) -> Peer:
-    return Peer(server=False, **settings)
+def client(**limits: Any) -> Peer:
+    return Peer(server=False, **limits)
 
 
 def ask(peer: Peer, head: bytes = HEAD_LINES, *, end: bool = True) -> int:

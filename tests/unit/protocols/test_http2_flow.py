@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +13,9 @@ from edgewise.protocols.http2_frames import FLOW_CONTROL_ERROR, frame, reset_fra
 from support.http2_peer import GET, OK, POST, Frame, Peer, data, headers
 
 
-def answered(count: int = 1, **limits: int) -> Peer:
+def answered(count: int = 1, *, window: int = 65535, **limits: Any) -> Peer:
     """A peer with `count` streams whose response heads are out."""
-    peer = Peer(settings={frames.INITIAL_WINDOW_SIZE: limits.pop("window", 65535)}, **limits)
+    peer = Peer(settings={frames.INITIAL_WINDOW_SIZE: window}, **limits)
     for stream_id in range(1, 2 * count, 2):
         peer.send(headers(stream_id, GET))
         peer.connection.send_head(stream_id, OK, end=False)
