@@ -71,9 +71,17 @@ class EdgewiseProcess:
     and an `[access_log]` table are added where the text has none.
     """
 
-    def __init__(self, toml: str, directory: Path, *, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        toml: str,
+        directory: Path,
+        *,
+        env: dict[str, str] | None = None,
+        ports: tuple[int, int, int] | None = None,
+    ) -> None:
+        """`ports` are plain, TLS and admin where they must be known before; else free ones are taken."""
         self.directory = directory
-        self.port, self.tls_port, self.admin_port = free_port(), free_port(), free_port()
+        self.port, self.tls_port, self.admin_port = ports or (free_port(), free_port(), free_port())
         self.config = directory / "edgewise.toml"
         self._stderr = directory / "edgewise.stderr"
         self.write_config(toml)

@@ -39,6 +39,8 @@ def make_app(control: Control, names: Iterable[str] = ()) -> Starlette:
             Route("/metrics", api.metrics),
             Route("/api/v1/status", api.status),
             Route("/api/v1/upstreams", api.upstreams),
+            Route("/api/v1/certificates", api.certificates),
+            Route("/api/v1/certificates/{name}/renew", api.renew, methods=["POST"]),
             Route("/api/v1/config", api.config),
             Route(f"{server}/drain", api.drain, methods=["POST"]),
             Route(f"{server}/undrain", api.undrain, methods=["POST"]),
@@ -56,7 +58,9 @@ class _Api:
         self._control = control
 
     async def page(self, request: Request) -> Response:
-        return HTMLResponse(render_page(self._control.status(), self._control.upstreams()))
+        return HTMLResponse(
+            render_page(self._control.status(), self._control.upstreams(), self._control.certificates())
+        )
 
     async def healthz(self, request: Request) -> Response:
         return _json({"status": "ok"})
@@ -74,6 +78,17 @@ class _Api:
 
     async def upstreams(self, request: Request) -> Response:
         return _json({"upstreams": self._control.upstreams()})
+
+    async def certificates(self, request: Request) -> Response:
+        return _json({"certificates": self._control.certificates()})
+
+    async def renew(self, request: Request) -> Response:
+        name, revoke = request.path_params["name"], request.query_params.get("revoke") == "true"
+        try:
+            self._control.renew(name, revoke=revoke)
+        except KeyError:
+            return problem(404, f"edgewise keeps no certificate {name}")
+        return _json({"certificate": name, "revoke": revoke})
 
     async def config(self, request: Request) -> Response:
         return _json(self._control.effective_config())

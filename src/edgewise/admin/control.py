@@ -79,6 +79,23 @@ class UpstreamStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """A certificate of the TLS listeners; times are RFC 3339."""
+
+    name: str
+    """Host name, `internal`, or the file of a certificate that is configured."""
+    names: tuple[str, ...]
+    """What it is for."""
+    not_after: str | None
+    """None where there is no certificate yet."""
+    next_renewal: str | None
+    """When it is ordered next; None where edgewise does not renew it."""
+    failures: int = 0
+    """Attempts in a row that came to nothing."""
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadProblem:
     """One thing wrong with a new configuration, in the fields of `config.Problem`."""
 
@@ -109,6 +126,12 @@ class Control(Protocol):
 
     def drain(self, key: str, on: bool) -> None:
         """Take the server `upstream/name` out of new requests, or back in; raises KeyError where there is none."""
+
+    def certificates(self) -> tuple[CertificateStatus, ...]:
+        """Return how each certificate is doing."""
+
+    def renew(self, name: str, *, revoke: bool) -> None:
+        """Renew a certificate now and revoke the old one, if asked; raises KeyError where none of that name is kept."""
 
     async def reload(self) -> ReloadResult:
         """Check the configuration file anew and swap it in where it is sound."""

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from edgewise.admin.control import Status, UpstreamStatus
+from edgewise.admin.control import CertificateStatus, Status, UpstreamStatus
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -27,7 +27,9 @@ CONTENT_SECURITY_POLICY = (
 _Cell = str | int | float
 
 
-def render_page(status: Status, upstreams: Iterable[UpstreamStatus]) -> str:
+def render_page(
+    status: Status, upstreams: Iterable[UpstreamStatus], certificates: Iterable[CertificateStatus] = ()
+) -> str:
     """Return the whole page."""
     workers = [(each.index, each.pid, each.uptime, each.connections, each.requests) for each in status.workers]
     routes = [(route.name, route.target, route.requests) for route in status.routes]
@@ -45,9 +47,10 @@ def render_page(status: Status, upstreams: Iterable[UpstreamStatus]) -> str:
 <h1>edgewise {escape(status.version)}</h1>
 <p>{"Ready" if status.ready else "Not ready"}, configuration {status.generation}, up {_duration(status.uptime)}.
 <a href="/metrics">Metrics</a>, <a href="/api/v1/status">status</a>, <a href="/api/v1/upstreams">upstreams</a>,
-<a href="/api/v1/config">configuration</a>.</p>
+<a href="/api/v1/certificates">certificates</a>, <a href="/api/v1/config">configuration</a>.</p>
 {"".join(tables)}
 {_table("Workers", ("Worker", "PID", "Uptime", "Connections", "Requests"), workers)}
+{_certificate_table(certificates)}
 {_table("Routes", ("Route", "Answered by", "Requests"), routes)}
 </main>
 </body>
@@ -71,6 +74,15 @@ def _upstream_table(upstream: UpstreamStatus) -> str:
         for server in upstream.servers
     ]
     return _table(f"Upstream {upstream.name} ({upstream.balance})", header, rows)
+
+
+def _certificate_table(certificates: Iterable[CertificateStatus]) -> str:
+    header = ("Certificate", "For", "Valid until", "Next renewal", "Last error")
+    rows = [
+        (each.name, ", ".join(each.names), each.not_after or "none yet", each.next_renewal or "", each.last_error)
+        for each in certificates
+    ]
+    return _table("Certificates", header, rows) if rows else ""
 
 
 def _table(caption: str, header: Sequence[str], rows: Sequence[Sequence[_Cell]]) -> str:

@@ -1,4 +1,4 @@
-"""Commands that speak to a running edgewise: reload, status, drain."""
+"""Commands that speak to a running edgewise: reload, status, drain, renew."""
 
 from __future__ import annotations
 
@@ -98,21 +98,22 @@ def problem_line(problem: dict[str, Any]) -> str:
     )
 
 
-@click.command("status", short_help="Show workers, routes, upstreams and servers.")
+@click.command("status", short_help="Show workers, routes, upstreams and certificates.")
 @config_option
 @admin_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status_command(file: Path | None, admin: str | None, as_json: bool) -> None:
-    """Show the running edgewise: its workers, routes, upstreams and servers."""
+    """Show the running edgewise: its workers, routes, upstreams with their servers, and certificates."""
     from edgewise.cli.status_text import status_text
 
     address = client(admin, file)
     status = or_fail(lambda: address.get("/api/v1/status"))
     upstreams = or_fail(lambda: address.get("/api/v1/upstreams"))["upstreams"]
+    certificates = or_fail(lambda: address.get("/api/v1/certificates"))["certificates"]
     if as_json:
-        click.echo(json.dumps({**status, "upstreams": upstreams}, indent=2))
+        click.echo(json.dumps({**status, "upstreams": upstreams, "certificates": certificates}, indent=2))
     else:
-        click.echo(status_text(status, upstreams))
+        click.echo(status_text(status, upstreams, certificates))
 
 
 @click.command("drain", short_help="Send no new requests to a server.")
@@ -132,3 +133,20 @@ def drain_command(server: str, undo: bool, file: Path | None, admin: str | None)
     address = client(admin, file)
     or_fail(lambda: address.post(path))
     click.echo(f"{server} takes {'requests again' if undo else 'no new requests'}")
+
+
+@click.command("renew", short_help="Renew a certificate now.")
+@click.argument("name")
+@click.option("--revoke", is_flag=True, help="Revoke the old certificate once the new one is in use.")
+@config_option
+@admin_option
+def renew_command(name: str, revoke: bool, file: Path | None, admin: str | None) -> None:
+    """Have the running edgewise renew a certificate that it keeps, whatever it was waiting for.
+
+    NAME is as `edgewise status` shows it: a host name, or `internal`. What comes of it is in the log and the status;
+    should it fail, the old certificate goes on.
+    """
+    path = f"/api/v1/certificates/{quote(name, safe='')}/renew{'?revoke=true' if revoke else ''}"
+    address = client(admin, file)
+    or_fail(lambda: address.post(path))
+    click.echo(f"a new certificate for {name} is ordered")

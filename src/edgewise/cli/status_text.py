@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def status_text(status: dict[str, Any], upstreams: Sequence[dict[str, Any]]) -> str:
-    """Return status and upstreams (the admin API's JSON) as text for a terminal."""
+def status_text(
+    status: dict[str, Any], upstreams: Sequence[dict[str, Any]], certificates: Sequence[dict[str, Any]] = ()
+) -> str:
+    """Return status, upstreams and certificates (the admin API's JSON) as text for a terminal."""
     ready = "ready" if status["ready"] else "not ready"
     parts = [
         f"edgewise {status['version']}, generation {status['generation']}, {ready}, up {duration(status['uptime'])}",
@@ -30,6 +32,7 @@ def status_text(status: dict[str, Any], upstreams: Sequence[dict[str, Any]]) -> 
         ),
     ]
     parts += [upstream_text(upstream) for upstream in upstreams]
+    parts.append(certificates_text(certificates))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -50,6 +53,21 @@ def upstream_text(upstream: dict[str, Any]) -> str:
     head = f"upstream {upstream['name']} ({upstream['balance']})"
     columns = ("SERVER", "STATE", "ACTIVE", "WAITING", "REQUESTS", "FAILURES", "")
     return f"{head}\n{table(columns, rows) or '(no servers)'}"
+
+
+def certificates_text(certificates: Sequence[dict[str, Any]]) -> str:
+    """Return certificates as text; "" for none."""
+    rows = [
+        (
+            each["name"],
+            ", ".join(each["names"]) if each["names"] != [each["name"]] else "",
+            each["not_after"] or "none yet",
+            each["next_renewal"] or "-",
+            each["last_error"],
+        )
+        for each in certificates
+    ]
+    return table(("CERTIFICATE", "FOR", "VALID UNTIL", "NEXT RENEWAL", ""), rows)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

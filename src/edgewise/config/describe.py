@@ -12,12 +12,15 @@ from pydantic.fields import FieldInfo
 from edgewise.config import addresses, patterns, values
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
+from edgewise.config.tls import HSTS_VALIDATOR, SWITCH_VALIDATOR
 from edgewise.config.types import FILE_VALIDATORS
 from edgewise.config.upstreams import SERVER_VALIDATOR, TRUE_VALIDATOR
 
 _VALIDATED: dict[Any, str] = {
     values.parse_duration: "duration",
     values.parse_size: "size",
+    values.parse_age: "age",
+    values.check_url: "https:// URL",
     values.parse_network: "network",
     values.check_status_range: "status or range",
     values.check_retry_condition: '`"connect"` or status',
@@ -32,6 +35,7 @@ _VALIDATED: dict[Any, str] = {
     addresses.check_listen: "address",
     addresses.check_server: "address",
     patterns.check_host: "host name",
+    patterns.check_certificate_name: "host name",
     patterns.check_path: "path pattern",
     patterns.check_prefix: "path prefix",
     patterns.check_rewrite: "template",
@@ -39,6 +43,8 @@ _VALIDATED: dict[Any, str] = {
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
     SERVER_VALIDATOR: "address or table",
     TRUE_VALIDATOR: "`true`, `false` or table",
+    SWITCH_VALIDATOR: "`true`, `false` or table",
+    HSTS_VALIDATOR: "age or table",
 }
 _PLAIN: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
 _PLURALS = {

@@ -36,6 +36,17 @@ def check_host(text: str) -> str:
     raise BadValue(f"{show(text)} is not a host pattern", _HOSTS, close if _HOST.fullmatch(close) else "")
 
 
+def check_certificate_name(text: str) -> str:
+    """Return a host name that an ACME authority could certify by http-01 or tls-alpn-01. Raises BadValue."""
+    if text.startswith("*."):
+        message = f"{show(text)} is a wildcard, for which the challenges http-01 and tls-alpn-01 get no certificate"
+        raise BadValue(message, "exact names; a certificate for a wildcard goes into tls.certificates")
+    check_host(text)
+    if text.startswith("[") or not any(character.isalpha() for character in text):
+        raise BadValue(f"{show(text)} is an address, for which no certificate can be had by ACME here", "a host name")
+    return text
+
+
 def check_path(text: str) -> str:
     """Return a path pattern: exact, prefix ("/*" last), or with "{name}" segments, "{name*}" last. Raises BadValue."""
     path_parameters(text)

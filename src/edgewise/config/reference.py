@@ -29,6 +29,7 @@ Written by `python -m edgewise.config.reference docs` from the schema in `src/ed
 
 - Durations are `"250ms"`, `"2s"`, `"1m"`, `"1h"` or a number of seconds.
 - Sizes are `"16KiB"` (1024), `"64KB"` (1000), `"1MiB"`, `"100MB"` or a number of bytes.
+- Ages are `"12h"`, `"30d"`, `"1y"` (365 days) or a whole number of seconds.
 - Relative file names are relative to the directory of the configuration file.
 - Unknown keys are errors. `edgewise check` names every mistake with its line, what was expected and the nearest key.
 - Environment variables win over the file: `EDGEWISE_SERVER__LISTEN=:80,[::]:80` sets `server.listen`,

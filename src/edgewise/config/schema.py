@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
+from edgewise.config.tls import Acme, Certificate, ClientAuth, ExternalAccount, Hsts, Tls, TlsHost
 from edgewise.config.types import (
     Count,
     Duration,
-    FileName,
     HostName,
     ListenAddress,
     LogPath,
@@ -36,12 +36,10 @@ from edgewise.config.upstreams import (
 )
 
 __all__ = [
-    "AccessLog", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "HeaderEdits", "Health", "Hedge", "Model",
-    "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sticky", "TcpRoute", "Tls", "TlsHost",
-    "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
+    "AccessLog", "Acme", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "ExternalAccount", "HeaderEdits",
+    "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sticky",
+    "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
 ]  # fmt: skip
-
-ClientAuth = Literal["none", "optional", "required"]
 
 
 def _off_is_none(value: Any) -> Any:
@@ -96,41 +94,6 @@ class AccessLog(Model):
     """File, "stdout" or "off"."""
     format: Literal["json", "combined"] = "json"
     """Format of the lines."""
-
-
-class Certificate(Model):
-    """A certificate and its key."""
-
-    cert: FileName
-    """File of the certificate chain (PEM)."""
-    key: FileName
-    """File of the key (PEM)."""
-    hosts: list[HostName] = Field(default=[])
-    """Host names to use it for; by default those in the certificate."""
-
-
-class TlsHost(Model):
-    """Client certificates of one host name, in place of what [tls] says."""
-
-    client_auth: ClientAuth = "none"
-    """Whether clients are asked for a certificate."""
-    client_ca: FileName | None = None
-    """File of the authorities whose client certificates are accepted; by default that of [tls]."""
-
-
-class Tls(Model):
-    """Certificates and TLS settings of tls_listen."""
-
-    certificates: list[Certificate] = Field(default=[])
-    """Certificates, chosen by the name the client asks for; the first is the default."""
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    """Oldest TLS version accepted."""
-    client_auth: ClientAuth = "none"
-    """Whether clients are asked for a certificate (mTLS)."""
-    client_ca: FileName | None = None
-    """File of the authorities whose client certificates are accepted."""
-    hosts: dict[HostName, TlsHost] = Field(default={})
-    """Client certificates by host name."""
 
 
 class TcpRoute(Model):

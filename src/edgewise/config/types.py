@@ -18,7 +18,14 @@ from pydantic import (
 )
 
 from edgewise.config.addresses import check_listen, check_server
-from edgewise.config.patterns import check_host, check_path, check_prefix, check_redirect, check_rewrite
+from edgewise.config.patterns import (
+    check_certificate_name,
+    check_host,
+    check_path,
+    check_prefix,
+    check_redirect,
+    check_rewrite,
+)
 from edgewise.config.values import (
     check_field_name,
     check_field_value,
@@ -30,6 +37,8 @@ from edgewise.config.values import (
     check_srv,
     check_status_range,
     check_token,
+    check_url,
+    parse_age,
     parse_duration,
     parse_network,
     parse_size,
@@ -68,15 +77,24 @@ _SIZE_SCHEMA = WithJsonSchema(
     {"anyOf": [{"type": "string", "pattern": "^[0-9]+(B|KB|KiB|MB|MiB|GB|GiB)$"}, {"type": "integer", "minimum": 0}]}
 )
 
+_AGE_SCHEMA = WithJsonSchema(
+    {"anyOf": [{"type": "string", "pattern": "^[0-9]+(s|m|h|d|w|y)$"}, {"type": "integer", "minimum": 0}]}
+)
+
 Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION_SCHEMA]
 """Seconds, 0 allowed."""
+Age = Annotated[int, BeforeValidator(parse_age), _AGE_SCHEMA]
+"""Seconds, 0 allowed; written in units up to years."""
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 Size = Annotated[int, BeforeValidator(parse_size), _SIZE_SCHEMA]
 """Bytes, 0 allowed."""
 Count = Annotated[int, Field(ge=0)]
 PositiveCount = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+Text = Annotated[str, Field(min_length=1)]
+HttpsUrl = Annotated[str, AfterValidator(check_url)]
 FileName = Annotated[str, Field(min_length=1), AfterValidator(_file_name)]
 LogPath = Annotated[str, Field(min_length=1), AfterValidator(_log_path)]
 ListenAddress = Annotated[str, AfterValidator(check_listen)]
@@ -91,6 +109,7 @@ HashKey = Annotated[str, AfterValidator(check_hash_key)]
 ImportPath = Annotated[str, AfterValidator(check_import_path)]
 SrvName = Annotated[str, AfterValidator(check_srv)]
 HostName = Annotated[str, AfterValidator(check_host)]
+CertificateName = Annotated[str, AfterValidator(check_certificate_name)]
 PathPattern = Annotated[str, AfterValidator(check_path)]
 PathPrefix = Annotated[str, AfterValidator(check_prefix)]
 Rewrite = Annotated[str, AfterValidator(check_rewrite)]

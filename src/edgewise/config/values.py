@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from edgewise.config.problems import BadValue, nearest, show
 
 DURATION = 'a duration such as "250ms", "2s", "1m" or "1h", or a number of seconds'
+AGE = 'an age such as "12h", "30d" or "1y", or a whole number of seconds'
 SIZE = 'a size such as "16KiB", "64KB", "1MiB" or "100MB", or a number of bytes'
 STATUS = 'a status such as 204, or a range such as "200-399"'
 _ONE_LINE = "one line without spaces at its ends, ISO 8859-1 characters only"
@@ -20,6 +21,10 @@ FRAMING_FIELDS = frozenset(
 
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_AGE = re.compile(r"([0-9]{1,9})(s|m|h|d|w|y)")
+_AGE_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800, "y": 31536000}
+_LONGEST_AGE = 2**31 - 1
+_URL = re.compile(r"https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[!-~]*)?")
 _SIZE = re.compile(r"([0-9]{1,15})(B|KB|KiB|MB|MiB|GB|GiB)")
 _SIZE_UNITS = {
     "B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3,
@@ -27,6 +32,7 @@ _SIZE_UNITS = {
 _QUANTITY = re.compile(r" *([0-9]{1,9}) *([A-Za-z]{0,12}) *")
 _LONG_UNITS = {
     "sec": "s", "second": "s", "seconds": "s", "min": "m", "minute": "m", "minutes": "m", "hour": "h", "hours": "h",
+    "day": "d", "days": "d", "week": "w", "weeks": "w", "year": "y", "years": "y",
     "milliseconds": "ms", "k": "kb", "m": "mb", "g": "gb", "bytes": "b",
 }  # fmt: skip
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -50,6 +56,18 @@ def parse_duration(value: object) -> float:
     if found is None:
         raise BadValue(f"{show(value)} is not a duration", DURATION, _repaired(value, _DURATION_UNITS))
     return float(found[1]) * _DURATION_UNITS[found[2]]
+
+
+def parse_age(value: object) -> int:
+    """Return seconds from "12h", "30d", "1y" (365 days) or a whole number of seconds >= 0. Raises BadValue."""
+    seconds = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and (found := _AGE.fullmatch(value)):
+        seconds = int(found[1]) * _AGE_UNITS[found[2]]
+    if not 0 <= seconds <= _LONGEST_AGE:
+        raise BadValue(f"{show(value)} is not an age", AGE, _repaired(value, _AGE_UNITS))
+    return seconds
 
 
 def parse_size(value: object) -> int:
@@ -169,6 +187,18 @@ def check_import_path(text: str) -> str:
         head, dot, tail = text.rpartition(".")
         close = f"{head}:{tail}" if dot and _IDENTIFIERS.fullmatch(f"{head}:{tail}") else ""
         raise BadValue(f"{show(text)} is not an import path", '"package.module:attribute"', close)
+    return text
+
+
+def check_url(text: str) -> str:
+    """Return an https:// URL. Raises BadValue."""
+    if not _URL.fullmatch(text):
+        close = "https://" + text.removeprefix("http://")
+        raise BadValue(
+            f"{show(text)} is not a URL with https://",
+            'a URL such as "https://ca.example.com/directory"',
+            close if _URL.fullmatch(close) and "." in text else "",
+        )
     return text
 
 

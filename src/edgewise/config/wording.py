@@ -30,7 +30,7 @@ _BOUNDS = {
     "greater_than_equal": ("at least {}", "ge"),
     "less_than_equal": ("at most {}", "le"),
 }
-_SECRET = frozenset({"secret"})
+_SECRET = frozenset({"secret", "hmac_key"})
 
 
 def mistakes(error: ValidationError, data: Mapping[str, Any]) -> Iterator[Mistake]:

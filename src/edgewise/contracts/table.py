@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,8 +38,31 @@ class TlsContexts(Protocol):
     def choose(self, server_name: str | None) -> ssl.SSLContext:
         """Return the context for a ClientHello's server name."""
 
+    def challenge(self, server_name: str | None) -> ssl.SSLContext | None:
+        """Return the context that answers a tls-alpn-01 challenge (RFC 8737); None where none is under way."""
+
+    def certified(self, host: str) -> bool:
+        """Is there a certificate for this very host?"""
+
+    def refresh(self, challenges: Mapping[str, str]) -> None:
+        """Load what edgewise got since; answer challenges: name -> file of the certificate. Raises TlsError."""
+
     def key(self, server_name: str | None) -> str:
         """Return a key equal for names whose connections may be shared (same client-certificate policy)."""
+
+
+Match = Callable[[RequestHead], "tuple[Route, Params] | Refusal"]
+"""Finds the route of a request."""
+
+
+class PlainMatch(Protocol):
+    """Finds the route of a request that came without TLS."""
+
+    def __call__(self, head: RequestHead, *, trusted: bool) -> tuple[Route, Params] | Refusal:
+        """Match; `trusted`: the peer is one of `trusted_proxies`."""
+
+    def with_tokens(self, tokens: Mapping[str, str]) -> PlainMatch:
+        """Return the same that answers these http-01 challenges: token -> key authorization (RFC 8555 section 8.3)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -66,17 +89,23 @@ class Table:
     """One generation of the configuration, immutable but for the upstreams' live state."""
 
     generation: int
-    match: Callable[[RequestHead], tuple[Route, Params] | Refusal]
+    match: Match
     routes: tuple[Route, ...]
     upstreams: dict[str, Upstream]
     unmatched: Route
     """Stands for requests that no route answers or that were refused, in logs and counters."""
-    match_internal: Callable[[RequestHead], tuple[Route, Params] | Refusal] | None = None
+    match_internal: Match | None = None
     """The same with internal routes, for targets of X-Accel-Redirect; None where there are no internal routes."""
     limits: Limits = field(default_factory=Limits)
     is_trusted: Callable[[str], bool] = lambda ip: False
     """Is this peer address one of `trusted_proxies`?"""
     accept_proxy_protocol: bool = False
     contexts: TlsContexts | None = None
+    match_plain: PlainMatch | None = None
+    """In place of `match` on plain listeners where those redirect to HTTPS or answer challenges."""
+    match_tls: Match | None = None
+    """In place of `match` on TLS listeners where answers differ there (Strict-Transport-Security)."""
+    own_routes: tuple[Route, ...] = ()
+    """Routes that the configuration does not name: of `match_plain` and `match_tls`."""
     tcp: dict[str, TcpRoute] = field(default_factory=dict)
     """By the listen address as written in the configuration."""

@@ -7,7 +7,6 @@ waking the worker again and again.
 from __future__ import annotations
 
 import socket
-import ssl
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine, Listener
 
 _PEEK = 20000
+_CHALLENGE = (b"acme-tls/1",)
+"""What an ACME authority offers, and nothing else (RFC 8737 section 3)."""
 _PAUSE = 0.05
 """Seconds between two looks at a connection that wakes the worker without bringing anything."""
 
@@ -30,7 +31,8 @@ class Arrival:
     """One accepted connection on its way to become a `Downstream` or a tunnel."""
 
     __slots__ = (
-        "_engine", "_listener", "_peer", "_proxied", "_seen", "_sock", "_tls_key", "deadline", "exchange", "fd",
+        "_challenge", "_engine", "_listener", "_peer", "_proxied", "_seen", "_sock", "_tls_key", "deadline", "exchange",
+        "fd",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +46,8 @@ class Arrival:
         self._seen = 0
         """Bytes there were when last looked at."""
         self._tls_key: str | None = None
+        self._challenge = False
+        """An ACME authority looks for the answer to a challenge."""
         self.exchange = None
         self.fd = sock.fileno()
         self.deadline = monotonic() + engine.limits.header_timeout
@@ -113,20 +117,24 @@ class Arrival:
         if kind == "tcp":
             self._tunnel(hello.server_name)
         else:
-            self._begin_tls(hello.server_name)
+            self._begin_tls(hello.server_name, hello.alpn)
         return True
 
-    def _begin_tls(self, server_name: str | None) -> None:
+    def _begin_tls(self, server_name: str | None, protocols: tuple[bytes, ...]) -> None:
         """Choose the settings by name before the handshake: client certificates and versions hold (see docs/tls.md)."""
         contexts = self._engine.table.contexts
         if contexts is None:
             self.close()
             return
         self._tls_key = contexts.key(server_name)
+        self._challenge = protocols == _CHALLENGE
+        context = contexts.challenge(server_name) if self._challenge else contexts.choose(server_name)
+        if context is None:
+            self.close()
+            return
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         self._engine.remove_reader(self.fd)
         try:
-            context: ssl.SSLContext = contexts.choose(server_name)
             self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
         except (OSError, ValueError):
             self.close()
@@ -144,6 +152,8 @@ class Arrival:
             self._engine.add_reader(self.fd, self._handshake)
         elif state == 2:
             self._engine.add_writer(self.fd, self._handshake)
+        elif self._challenge:  # the handshake was the answer: nothing is said on such a connection
+            self.close()
         else:
             self._settle(tls=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any, Literal, Protocol
@@ -61,17 +62,26 @@ class Listener:
         self.kind = kind = listen.kind
         self.address = listen.address
         scheme = b"https" if kind == "tls" else b"http"
-        self.strangers = Plans(table, scheme=scheme, trusted=False)
-        self.trusted = Plans(table, scheme=scheme, trusted=True)
+        self.strangers = Plans(_seen_by(kind, table, trusted=False), scheme=scheme, trusted=False)
+        self.trusted = Plans(_seen_by(kind, table, trusted=True), scheme=scheme, trusted=True)
         self.tcp: TcpRoute | None = table.tcp.get(self.address) if kind == "tcp" else None
         """Where a layer 4 listener leads; the last known where the configuration no longer names it."""
 
     def load(self, table: Table) -> None:
         """Take a new generation."""
-        self.strangers.load(table)
-        self.trusted.load(table)
+        self.strangers.load(_seen_by(self.kind, table, trusted=False))
+        self.trusted.load(_seen_by(self.kind, table, trusted=True))
         if self.kind == "tcp":
             self.tcp = table.tcp.get(self.address, self.tcp)
+
+
+def _seen_by(kind: Kind, table: Table, *, trusted: bool) -> Table:
+    """Return the table as a listener of this kind sees it: where plain and TLS differ, and for which peers."""
+    if kind == "plain" and table.match_plain is not None:
+        return replace(table, match=partial(table.match_plain, trusted=trusted))
+    if kind == "tls" and table.match_tls is not None:
+        return replace(table, match=table.match_tls)
+    return table
 
 
 class Engine:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 from bisect import bisect
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,10 +14,12 @@ from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
 from edgewise.http.targets import normalise_path
 from edgewise.router.filters import load_filters
+from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
 from edgewise.router.match import Matcher, NoMatch
 from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
 from edgewise.router.upstreams import build_upstreams
 from edgewise.tls.contexts import ContextSet
+from edgewise.tls.managed import build_contexts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
     from edgewise.http.head import RequestHead
-
-_log = logging.getLogger("edgewise.router")
 
 UNMATCHED = "(unmatched)"
 """Name under which requests without a route are counted."""
@@ -47,9 +46,16 @@ class Slots(Protocol):
         """Endpoint key -> row."""
 
 
-def build(config: Config, previous: Table | None = None, shared: Slots | None = None, worker: int = 0) -> Table:
+def build(
+    config: Config,
+    previous: Table | None = None,
+    shared: Slots | None = None,
+    worker: int = 0,
+    contexts: ContextSet | None = None,
+) -> Table:
     """Compile `config`; upstreams that `previous` holds with equal settings are kept with their pools and health.
 
+    `contexts` are those of this configuration where they are made already: before a fork, so that workers share them.
     Raises ValueError, ImportError or TlsError (a filter, template or certificate that cannot be loaded).
     """
     upstreams = build_upstreams(config, previous.upstreams if previous is not None else {}, shared)
@@ -61,17 +67,31 @@ def build(config: Config, previous: Table | None = None, shared: Slots | None = 
     for route in routes:
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
+    match = _match(config, routes, internal=False)
+    contexts = contexts or _contexts(config, previous)
+    unmatched = Route(UNMATCHED, rows[UNMATCHED])
+    match_plain = match_tls = None
+    own_routes: tuple[Route, ...] = ()
+    if contexts is not None:
+        own_routes = plain = plain_routes(unmatched.index)
+        match_plain = PlainMatch(match, contexts, plain, redirect_port(config))
+        if config.tls.hsts is not None:
+            match_tls = TlsMatch(match, routes, config.tls.hsts)
+            own_routes += match_tls.routes
     return Table(
         generation=previous.generation + 1 if previous is not None else 1,
-        match=_match(config, routes, internal=False),
+        match=match,
         match_internal=_match(config, routes, internal=True) if internal else None,
         routes=routes,
         upstreams=upstreams,
-        unmatched=Route(UNMATCHED, rows[UNMATCHED]),
+        unmatched=unmatched,
         limits=_limits(config),
         is_trusted=_trust(server.trusted_proxies),
         accept_proxy_protocol=server.accept_proxy_protocol,
-        contexts=_contexts(config, previous),
+        contexts=contexts,
+        match_plain=match_plain,
+        match_tls=match_tls,
+        own_routes=own_routes,
         tcp=_tcp_routes(config, rows, upstreams),
     )
 
@@ -218,13 +238,8 @@ def _trust(networks: list[str]) -> Callable[[str], bool]:
 
 
 def _contexts(config: Config, previous: Table | None) -> ContextSet | None:
-    if not config.server.tls_listen:
-        return None
     before = previous.contexts if previous is not None else None
-    contexts = ContextSet(config.tls, before if isinstance(before, ContextSet) else None)
-    for warning in contexts.warnings:
-        _log.warning("%s", warning)
-    return contexts
+    return build_contexts(config, before if isinstance(before, ContextSet) else None)
 
 
 def _tcp_routes(config: Config, rows: dict[str, int], upstreams: dict[str, Upstream]) -> dict[str, TcpRoute]:

@@ -52,7 +52,11 @@ class Children:
 
             supervisor = self._supervisor
             sockets = supervisor.listeners.of_slot(slot)
-            return self._crew.worker(channel, WorkerSetup(slot, supervisor.generation, supervisor.shared, sockets))
+            certificates = supervisor.certificates
+            setup = WorkerSetup(
+                slot, supervisor.generation, supervisor.shared, sockets, certificates.contexts, certificates.current
+            )
+            return self._crew.worker(channel, setup)
 
         return run
 
@@ -120,6 +124,12 @@ class Children:
                 reloads.prepared(child.name, generation, error)
             case m.Committed(generation=generation):
                 reloads.committed(child.name, generation)
+            case m.CertificatesTaken(number=number):
+                self._supervisor.certificates.taken(child.name, number)
+            case m.CertificatesWanted(request=request, tokens=tokens, challenges=challenges):
+                self._supervisor.certificates.publish(
+                    tokens, challenges, lambda: self.send(child, m.CertificatesAnswer(request))
+                )
             case m.ReloadWanted(request=request):
                 reloads.request(
                     lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems))
@@ -151,6 +161,7 @@ class Children:
         self._disconnect(child)
         pid, child.pid, child.ready = child.pid, 0, False
         self._supervisor.reloads.lost(child.name)
+        self._supervisor.certificates.lost(child.name)
         if child.slot is not None:
             self._supervisor.shared.memory.worker_gone(child.slot)
         if self._supervisor.draining:

@@ -1,4 +1,4 @@
-"""The control process: the admin address and the health checks, on one event loop of its own."""
+"""The control process: admin address, health checks and certificates, on one event loop of its own."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgewise.server.controller import Controller
     from edgewise.server.generation import Shared
     from edgewise.server.health import HealthChecks
+    from edgewise.server.keeping import Keeping
 
 log = logging.getLogger("edgewise.control")
 
@@ -32,7 +33,7 @@ class ControlSetup:
 
 
 class ControlProcess:
-    """Carries out the supervisor's messages on the controller and the health checks."""
+    """Carries out the supervisor's messages on the controller, the health checks and the keeping of certificates."""
 
     def __init__(
         self,
@@ -41,14 +42,16 @@ class ControlProcess:
         setup: ControlSetup,
         controller: Controller,
         health: HealthChecks,
+        keeping: Keeping,
     ) -> None:
         self._setup = setup
         self._controller = controller
         self._health = health
+        self._keeping = keeping
         self._stop = asyncio.Event()
         self._prepared: Generation | None = None
         self._link = ChildLink(loop, channel, self._heard, self._stop.set)
-        controller.send = self._link.send
+        controller.send = keeping.send = self._link.send
 
     async def run(self) -> None:
         """Serve until told to stop. Raises what keeps the admin address from starting."""
@@ -57,6 +60,10 @@ class ControlProcess:
 
         self._health.prepare(self._setup.generation)
         self._health.commit()
+        if error := self._keeping.prepare(self._setup.generation):
+            log.error("certificates are not renewed: %s", error)
+        else:
+            self._keeping.commit()
         self._link.start()
         server = None
         if self._setup.admin_socket is not None:
@@ -66,6 +73,7 @@ class ControlProcess:
         self._link.send(m.Ready())
         await self._stop.wait()
         self._health.close()
+        await self._keeping.close()
         if server is not None:
             await server.stop()
 
@@ -73,17 +81,23 @@ class ControlProcess:
         match message:
             case m.Prepare(generation=number, plan=plan):
                 self._prepared = Generation.load(plan)
-                self._link.send(m.Prepared(number, self._health.prepare(self._prepared)))
+                error = self._health.prepare(self._prepared) or self._keeping.prepare(self._prepared)
+                self._link.send(m.Prepared(number, error))
             case m.Commit(generation=number):
                 if self._prepared is not None:
                     self._controller.load(self._prepared)
                     self._health.commit()
+                    self._keeping.commit()
                     self._prepared = None
                 self._link.send(m.Committed(number))
             case m.Abort():
                 self._prepared = None
             case m.State(state=state):
                 self._controller.state = state
+                if state.get("serving"):
+                    self._keeping.start()
+            case m.CertificatesAnswer(request=request):
+                self._keeping.answered(request)
             case m.ReloadAnswer(request=request, generation=generation, problems=problems):
                 self._controller.reloaded(request, generation, problems)
             case m.Drain():
@@ -107,11 +121,13 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
 
     from edgewise.server.controller import Controller
     from edgewise.server.health import HealthChecks
+    from edgewise.server.keeping import Keeping
 
     async def serve() -> int:
         health = HealthChecks(setup.shared.flags)
-        controller = Controller(setup.generation, setup.shared, health)
-        process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health)
+        keeping = Keeping()
+        controller = Controller(setup.generation, setup.shared, health, keeping)
+        process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health, keeping)
         try:
             await process.run()
         except Exception as error:

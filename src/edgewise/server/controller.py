@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise import __version__
 from edgewise.admin.control import (
+    CertificateStatus,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -31,15 +32,17 @@ if TYPE_CHECKING:
     from edgewise.config.schema import Route, UpstreamServer
     from edgewise.server.generation import Generation, Shared
     from edgewise.server.health import HealthChecks
+    from edgewise.server.keeping import Keeping
 
 
 class Controller:
     """Reads the counters of all workers; passes reloads on to the supervisor."""
 
-    def __init__(self, generation: Generation, shared: Shared, health: HealthChecks) -> None:
+    def __init__(self, generation: Generation, shared: Shared, health: HealthChecks, keeping: Keeping) -> None:
         self._generation = generation
         self._shared = shared
         self._health = health
+        self._keeping = keeping
         self._requests = itertools.count(1)
         self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
         self.state: dict[str, Any] = {}
@@ -92,7 +95,6 @@ class Controller:
         check = checks.get(key)
         workers = self._shared.memory.workers.workers
         state, reason = server_state(self._shared.flags.get(slot), figures, workers, check.result if check else "")
-        checked = datetime.fromtimestamp(check.checked_at, UTC) if check and check.checked_at else None
         return ServerStatus(
             server.address,
             state,
@@ -105,12 +107,30 @@ class Controller:
             requests=figures.requests,
             failures=figures.failures,
             ejections=figures.ejections,
-            last_check=checked.isoformat(timespec="seconds").replace("+00:00", "Z") if checked else None,
+            last_check=_moment(check.checked_at) if check and check.checked_at else None,
         )
 
     def drain(self, key: str, on: bool) -> None:
         """Take the server `upstream/name` out of new requests, or back in. Raises KeyError where there is none."""
         self._shared.flags.set(self._generation.endpoints.present[key], DRAINED, on)
+
+    def certificates(self) -> tuple[CertificateStatus, ...]:
+        """Return how each certificate is doing."""
+        return tuple(
+            CertificateStatus(
+                kept.name,
+                kept.names,
+                _moment(kept.not_after),
+                _moment(kept.next_attempt),
+                kept.failures,
+                kept.error,
+            )
+            for kept in self._keeping.kept()
+        )
+
+    def renew(self, name: str, *, revoke: bool) -> None:
+        """Renew a certificate that edgewise keeps. Raises KeyError where there is none of that name."""
+        self._keeping.renew(name, revoke=revoke)
 
     async def reload(self) -> ReloadResult:
         """Have the supervisor read its configuration again, and wait for what comes of it."""
@@ -142,6 +162,7 @@ class Controller:
             self._shared.flags,
             version=__version__,
             generation=self._generation.number,
+            certificates=[(kept.name, kept.not_after, kept.failures) for kept in self._keeping.kept()],
         )
 
     def effective_config(self) -> dict[str, Any]:
@@ -150,7 +171,17 @@ class Controller:
         for upstream in values["upstreams"].values():
             if upstream["sticky"] is not None:
                 upstream["sticky"].pop("secret")
+        acme = values["tls"]["acme"]
+        if acme is not None and acme["external_account"] is not None:
+            acme["external_account"].pop("hmac_key")
         return values
+
+
+def _moment(seconds: float | None) -> str | None:
+    """Return a Unix time in the form of RFC 3339."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def route_requests(memory: MetricsMemory, slot: int) -> int:

@@ -32,12 +32,12 @@ class Instance:
         self._directory: RunDirectory | None = None
 
     def load(self) -> Config:
-        """Return the configuration with sticky secrets and the sockets of managed apps filled in.
+        """Return the configuration with sticky secrets, the directory of certificates and apps' sockets filled in.
 
         Raises ConfigError, SecretError or RunDirectoryError.
         """
         config = with_secrets(self._read(), state_directory())
-        return self._with_app_servers(config)
+        return self._with_app_servers(with_tls_directory(config))
 
     def _with_app_servers(self, config: Config) -> Config:
         from edgewise.config.upstreams import Health, UpstreamServer
@@ -74,6 +74,15 @@ class Instance:
         if self._directory is not None:
             self._directory.remove()
             self._directory = None
+
+
+def with_tls_directory(config: Config) -> Config:
+    """Return `config` with the directory where edgewise keeps the certificates that it gets by itself."""
+    tls = config.tls
+    if tls.directory is not None or not (tls.acme or tls.internal):
+        return config
+    tls = tls.model_copy(update={"directory": str(state_directory() / "tls")})
+    return config.model_copy(update={"tls": tls})
 
 
 def _check_lengths(paths: list[Path]) -> None:

@@ -45,6 +45,22 @@ class Reopen(msgspec.Struct, tag="reopen"):
     """Open the log files anew (after they were rotated)."""
 
 
+class Certificates(msgspec.Struct, tag="certificates"):
+    """Load the certificates that edgewise got by itself, and answer these challenges; answered by CertificatesTaken."""
+
+    number: int
+    tokens: dict[str, str] = {}
+    """http-01: token -> key authorization."""
+    challenges: dict[str, str] = {}
+    """tls-alpn-01: name -> file of the certificate that answers."""
+
+
+class CertificatesAnswer(msgspec.Struct, tag="certificates_answer"):
+    """To the control process: every worker took what CertificatesWanted told."""
+
+    request: int
+
+
 class Problem(msgspec.Struct):
     """What keeps a configuration from being used, in the fields of `config.Problem`."""
 
@@ -97,5 +113,19 @@ class ReloadWanted(msgspec.Struct, tag="reload_wanted"):
     request: int
 
 
-ToChild = Prepare | Commit | Abort | Drain | Reopen | ReloadAnswer | State
-ToSupervisor = Ready | Prepared | Committed | ReloadWanted
+class CertificatesWanted(msgspec.Struct, tag="certificates_wanted"):
+    """From the control process: have every worker do what Certificates says; answered by CertificatesAnswer."""
+
+    request: int
+    tokens: dict[str, str] = {}
+    challenges: dict[str, str] = {}
+
+
+class CertificatesTaken(msgspec.Struct, tag="certificates_taken"):
+    """The worker did what Certificates said."""
+
+    number: int
+
+
+ToChild = Prepare | Commit | Abort | Drain | Reopen | ReloadAnswer | State | Certificates | CertificatesAnswer
+ToSupervisor = Ready | Prepared | Committed | ReloadWanted | CertificatesWanted | CertificatesTaken

@@ -60,7 +60,8 @@ class Observers:
             (self._spec, self._log), self._next = self._next, None
         observers: list[Observer] = [self._metrics] if self._log is None else [self._metrics, self._log]
         done = tuple(observer.done for observer in observers)
-        for route in (*table.routes, table.unmatched, *(tcp.route for tcp in table.tcp.values())):
+        layer_4 = (tcp.route for tcp in table.tcp.values())
+        for route in (*table.routes, *table.own_routes, table.unmatched, *layer_4):
             route.done = done
             route.progress = (self._metrics.progress,)
         self.watch(table)

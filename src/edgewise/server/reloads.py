@@ -16,6 +16,8 @@ from edgewise.server.listeners import ListenError, wanted
 from edgewise.server.run_directory import RunDirectoryError
 from edgewise.server.secret import SecretError
 from edgewise.server.transaction import Change, ReloadReport, Transaction, restart_only
+from edgewise.tls.errors import TlsError
+from edgewise.tls.managed import build_contexts
 
 if TYPE_CHECKING:
     from edgewise.server.generation import Generation
@@ -58,6 +60,7 @@ class Reloads:
         try:
             config = supervisor.instance.load()
             generation = supervisor.generation.next(config)
+            contexts = build_contexts(config, supervisor.certificates.contexts)
             listeners = wanted(config)
             added = supervisor.listeners.add(listeners)
         except ConfigError as error:
@@ -65,7 +68,7 @@ class Reloads:
                 log.error("reload: %s", problem)
             self._end([m.Problem(**asdict(problem)) for problem in error.problems])
             return
-        except (SlotsExhaustedError, ListenError, SecretError, RunDirectoryError) as error:
+        except (SlotsExhaustedError, ListenError, SecretError, RunDirectoryError, TlsError) as error:
             self._refuse(str(error))
             return
         except Exception as error:  # a defect must not take down what runs
@@ -73,7 +76,7 @@ class Reloads:
             self._refuse(f"{type(error).__name__}: {error}")
             return
         self._notes = restart_only(supervisor.generation.config, config)
-        change = Change(added, supervisor.listeners.not_in(listeners))
+        change = Change(added, supervisor.listeners.not_in(listeners), contexts)
         supervisor.shared.clear_fresh(generation)
         self._prepare(generation, change)
 
@@ -120,6 +123,7 @@ class Reloads:
         supervisor = self._supervisor
         supervisor.generation = generation
         supervisor.shared = supervisor.shared.of(generation)
+        supervisor.certificates.contexts = change.contexts
         added = [(listening.listener.kind, listening.listener.address) for listening in change.added]
         removed = [(listener.kind, listener.address) for listener in change.removed]
         for child in supervisor.children.connected():

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.server import notify
 from edgewise.server.apps import app_specs
+from edgewise.server.certificates import Certificates
 from edgewise.server.children import Children, Crew
 from edgewise.server.generation import first_generation
 from edgewise.server.listeners import Listener, ListenerSet, open_listener, wanted
 from edgewise.server.reactor import Reactor
 from edgewise.server.reloads import Reloads
+from edgewise.tls.errors import TlsError
+from edgewise.tls.managed import build_contexts
 
 if TYPE_CHECKING:
+    from edgewise.config import Config
     from edgewise.server.generation import Generation, Shared
     from edgewise.server.instance import Instance
     from edgewise.server.processes import Child
+    from edgewise.tls.contexts import ContextSet
 
 log = logging.getLogger("edgewise")
 _KILL_AFTER = 3.0
@@ -83,6 +88,7 @@ class Supervisor:
         self.listeners = ListenerSet(config.server.workers)
         self.admin_socket: socket.socket | None = None
         try:
+            self.certificates = Certificates(self, _contexts(config))
             self.listeners.add(wanted(config))
             if config.server.admin is not None:
                 self._admin = open_listener(Listener("plain", config.server.admin), 1)
@@ -225,6 +231,14 @@ class Supervisor:
             self._admin.close()
         self.reactor.close()
         self.instance.close()
+
+
+def _contexts(config: Config) -> ContextSet | None:
+    """Make the TLS contexts before anything is forked, so that workers have the keys of sessions in common."""
+    try:
+        return build_contexts(config)
+    except TlsError as error:
+        raise StartError(str(error)) from None
 
 
 def bound_address(configured: str, sock: socket.socket) -> str:

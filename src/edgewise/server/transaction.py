@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgewise.config import Config
     from edgewise.server.generation import Generation
     from edgewise.server.listeners import Listener, Listening
+    from edgewise.tls.contexts import ContextSet
 
 ReloadReport = Callable[[int, list[Problem]], None]
 """Told how a reload ended: (the generation that runs now, why it is not the new one)."""
@@ -87,9 +88,11 @@ class Transaction:
 class Change:
     """What a reload changes beside the routes."""
 
-    def __init__(self, added: list[Listening], removed: list[Listener]) -> None:
+    def __init__(self, added: list[Listening], removed: list[Listener], contexts: ContextSet | None) -> None:
         self.added = added
         self.removed = removed
+        self.contexts = contexts
+        """TLS contexts for the workers that are forked from then on."""
 
 
 def restart_only(running: Config, wanted: Config) -> list[str]:

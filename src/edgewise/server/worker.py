@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import uvloop
@@ -26,11 +26,13 @@ from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
 from edgewise.telemetry.ids import IdSource
+from edgewise.tls.errors import TlsError
 
 if TYPE_CHECKING:
     from edgewise.contracts.table import Table
     from edgewise.server.channel import Channel
     from edgewise.server.generation import Shared
+    from edgewise.tls.contexts import ContextSet
 
 log = logging.getLogger("edgewise.worker")
 TICK = 0.25
@@ -60,7 +62,7 @@ class Engine(Protocol):
 
 
 Build = Callable[..., "Table"]
-"""`router.build(config, previous_table, shared, worker_index)`."""
+"""`router.build(config, previous_table, shared, worker_index, contexts)`."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class WorkerSetup:
     generation: Generation
     shared: Shared
     sockets: list[tuple[Listener, socket.socket]]
+    contexts: ContextSet | None
+    """TLS contexts of this generation, shared with the other workers: a session of one resumes at any."""
+    certificates: m.Certificates
+    """Challenges to answer."""
 
 
 class Worker:
@@ -91,6 +97,7 @@ class Worker:
         self._build = build
         self._sockets: dict[Listener, socket.socket] = {}
         self._prepared: tuple[Generation, Table] | None = None
+        self._certificates = setup.certificates
         self._draining = False
         self._flags_seen = -1
         self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
@@ -104,7 +111,7 @@ class Worker:
         Raises what `build` raises, and OSError for a log that cannot be opened.
         """
         self._observers.prepare(self._setup.generation.config.access_log)
-        table = self._table(self._setup.generation, None)
+        table = self._table(self._setup.generation, None, self._setup.contexts)
         self._use(table)
         self._link.start()
         self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
@@ -125,9 +132,9 @@ class Worker:
         self._observers.watch(self._current)
         self._flags_seen = -1
 
-    def _table(self, generation: Generation, previous: Table | None) -> Table:
+    def _table(self, generation: Generation, previous: Table | None, contexts: ContextSet | None = None) -> Table:
         shared = self._shared.of(generation)
-        return self._build(generation.config, previous, shared, self._setup.slot)
+        return self._build(generation.config, previous, shared, self._setup.slot, contexts)
 
     def _use(self, table: Table) -> None:
         """Swap the table; exchanges under way keep the route they began with."""
@@ -135,8 +142,25 @@ class Worker:
         self._observers.commit(table)
         self._flags_seen = -1
         self._apply_flags()
-        self._engine.load(table)
+        self._load()
         self._loop.call_soon(self._discovery.follow, table)
+
+    def _load(self) -> None:
+        """Have the engine run the current table, with the challenges under way answered."""
+        table, told = self._current, self._certificates
+        if table.contexts is not None:
+            try:
+                table.contexts.refresh(told.challenges)
+            except TlsError as error:
+                log.error("a challenge is not answered: %s", error)
+        if table.match_plain is not None:
+            table = replace(table, match_plain=table.match_plain.with_tokens(told.tokens))
+        self._engine.load(table)
+
+    def _take_certificates(self, told: m.Certificates) -> None:
+        self._certificates = told
+        self._load()
+        self._link.send(m.CertificatesTaken(told.number))
 
     def _listen(self, listener: Listener, sock: socket.socket) -> None:
         self._sockets[listener] = sock
@@ -155,6 +179,8 @@ class Worker:
                 self._drain(seconds)
             case m.Reopen():
                 self._observers.reopen()
+            case m.Certificates():
+                self._take_certificates(message)
             case _:
                 log.error("unexpected message: %r", message)
 

@@ -5,7 +5,7 @@ Names follow OpenTelemetry where it has one (`http.server.request.duration` -> `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointFlags
@@ -68,10 +68,12 @@ def render(
     *,
     version: str = "",
     generation: int = 0,
+    certificates: Sequence[tuple[str, float | None, int]] = (),
 ) -> str:
     """Return every metric, summed over workers where `worker` is no label.
 
     `routes` maps a route's name to its slot, `endpoints` maps `upstream/server` to its slot (`SlotMap.present`).
+    `certificates` are (name, Unix time of its end where there is one, failures in a row).
     """
     lines = [
         *_family("edgewise_build_info", "gauge", "Always 1.", [(_labels(version=version), 1)]),
@@ -79,6 +81,7 @@ def render(
         *_route_lines(memory, routes),
         *_endpoint_lines(memory, endpoints, flags),
         *_worker_lines(memory),
+        *_certificate_lines(certificates),
     ]
     return "\n".join(lines) + "\n"
 
@@ -132,6 +135,15 @@ def _worker_lines(memory: MetricsMemory) -> Iterator[str]:
         yield from _family(name, kind, text, [("", sum(row[cell] for row in rows))])
     by_worker = [(_labels(worker=str(worker)), row[REQUESTS]) for worker, row in enumerate(rows)]
     yield from _family("edgewise_worker_requests_total", "counter", "Exchanges a worker finished.", by_worker)
+
+
+def _certificate_lines(certificates: Sequence[tuple[str, float | None, int]]) -> Iterator[str]:
+    ends = [(_labels(name=name), int(end)) for name, end, _ in certificates if end is not None]
+    failures = [(_labels(name=name), count) for name, _, count in certificates]
+    text = "Unix time at which the certificate ends."
+    yield from _family("edgewise_tls_certificate_not_after_seconds", "gauge", text, ends)
+    text = "Attempts in a row to get the certificate that failed."
+    yield from _family("edgewise_tls_certificate_failures", "gauge", text, failures)
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, int]]) -> Iterator[str]:

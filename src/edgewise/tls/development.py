@@ -1,4 +1,4 @@
-"""A private authority and its certificates, for tests and demonstrations."""
+"""A private authority and its certificates: for tests and demonstrations, and behind `tls.internal`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from typing import NamedTuple
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -32,19 +37,44 @@ class Pair(NamedTuple):
 
 
 class DevelopmentAuthority:
-    """Signs certificates with a fresh ECDSA P-256 key that is never stored."""
+    """Signs certificates with an ECDSA P-256 key: a fresh one that is never stored, unless it is given."""
 
-    def __init__(self, name: str = "edgewise development") -> None:
+    def __init__(self, name: str = "edgewise development", *, days: float = 365) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         starts = datetime.now(UTC) - timedelta(hours=1)
-        builder = _builder(self._name, self._name, self._key.public_key(), starts, timedelta(days=365))
+        builder = _builder(self._name, self._name, self._key.public_key(), starts, timedelta(days=days))
         self._certificate = (
             builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_usage(signs_certificates=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
+
+    @classmethod
+    def load(cls, certificate: bytes, key: bytes) -> DevelopmentAuthority:
+        """Take the authority that `certificate` and `key` (PEM) are. Raises ValueError."""
+        authority = cls.__new__(cls)
+        loaded = load_pem_private_key(key, None)
+        authority._certificate = x509.load_pem_x509_certificate(certificate)
+        if (
+            not isinstance(loaded, ec.EllipticCurvePrivateKey)
+            or loaded.public_key() != authority._certificate.public_key()
+        ):
+            raise ValueError("the key does not belong to the authority's certificate")
+        authority._key = loaded
+        authority._name = authority._certificate.subject
+        return authority
+
+    @property
+    def key(self) -> bytes:
+        """The authority's private key (PEM), to be shown to nobody."""
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    @property
+    def expires(self) -> datetime:
+        """When the authority's certificate ends."""
+        return self._certificate.not_valid_after_utc
 
     @property
     def certificate(self) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from edgewise.admin.app import make_app
 from edgewise.admin.control import (
+    CertificateStatus,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -31,6 +32,11 @@ class FakeControl:
     problems: tuple[ReloadProblem, ...] = ()
     defect: str = ""
     drained: dict[str, bool] = field(default_factory=dict)
+    renewed: list[tuple[str, bool]] = field(default_factory=list)
+    kept: tuple[CertificateStatus, ...] = (
+        CertificateStatus("shop.test", ("shop.test",), "2027-01-01T00:00:00Z", "2026-12-01T00:00:00Z"),
+        CertificateStatus("new.test", ("new.test",), None, "2026-11-24T05:00:00Z", 2, "<rate limited>"),
+    )
     servers: tuple[ServerStatus, ...] = (
         ServerStatus("127.0.0.1:9001", "healthy", active=2, requests=40, last_check="2026-11-24T05:00:00Z"),
         ServerStatus("unix:/run/<b>.sock", "unhealthy", "status 500 & more"),
@@ -42,6 +48,14 @@ class FakeControl:
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
         return (UpstreamStatus("shop", "round_robin", self.servers),)
+
+    def certificates(self) -> tuple[CertificateStatus, ...]:
+        return self.kept
+
+    def renew(self, name: str, *, revoke: bool) -> None:
+        if name not in {kept.name for kept in self.kept}:
+            raise KeyError(name)
+        self.renewed.append((name, revoke))
 
     def drain(self, key: str, on: bool) -> None:
         if key not in {f"shop/{server.name}" for server in self.servers}:
@@ -87,15 +101,22 @@ def control() -> FakeControl:
 def ask(control: FakeControl) -> Ask:
     """Return a function (method, path, host=..., names=..., **header fields) that asks the admin application."""
 
-    def ask(method: str, path: str, host: str = "127.0.0.1:9900", names: tuple[str, ...] = (), **fields: str) -> Answer:
+    def ask(
+        method: str,
+        path: str,
+        host: str = "127.0.0.1:9900",
+        names: tuple[str, ...] = (),
+        query: str = "",
+        **fields: str,
+    ) -> Answer:
         headers = [(b"host", host.encode("latin-1"))] if host else []
         headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
-        return asyncio.run(_ask(make_app(control, names), method, path, headers))
+        return asyncio.run(_ask(make_app(control, names), method, path, headers, query))
 
     return ask
 
 
-async def _ask(app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]]) -> Answer:
+async def _ask(app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]], query: str = "") -> Answer:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -112,7 +133,7 @@ async def _ask(app: Any, method: str, path: str, headers: list[tuple[bytes, byte
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "headers": headers,
         "client": ("127.0.0.1", 50000),

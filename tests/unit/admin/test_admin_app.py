@@ -146,3 +146,22 @@ def test_a_servers_state_follows_from_flags_and_figures(
     found, why = server_state(flags, figures, 2, "status 500")
     assert found == state
     assert why.endswith(reason)
+
+
+def test_certificates_are_shown_with_their_ends_and_errors(ask: Ask) -> None:
+    first, second = ask("GET", "/api/v1/certificates").json()["certificates"]
+    assert (first["name"], first["not_after"]) == ("shop.test", "2027-01-01T00:00:00Z")
+    assert (second["not_after"], second["failures"], second["last_error"]) == (None, 2, "<rate limited>")
+    page = ask("GET", "/").body
+    assert b"shop.test" in page
+    assert b"&lt;rate limited&gt;" in page
+
+
+@pytest.mark.parametrize(("query", "revoke"), [("", False), ("revoke=true", True)])
+def test_a_certificate_is_renewed_on_demand(ask: Ask, control: Any, query: str, revoke: bool) -> None:
+    assert ask("POST", "/api/v1/certificates/shop.test/renew", query=query).json()["revoke"] is revoke
+    assert control.renewed == [("shop.test", revoke)]
+
+
+def test_a_certificate_that_is_not_kept_cannot_be_renewed(ask: Ask) -> None:
+    assert ask("POST", "/api/v1/certificates/other.test/renew").status == 404
