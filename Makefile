@@ -3,13 +3,20 @@
 # make lint   ruff, mypy --strict, import layers
 # make check  lint and the fast tests, under a minute: before each commit
 # make bench  edgewise against the peers found on this machine (bench/bench.mk)
+#
+# make compiled        the same with its data plane compiled, in build/compiled (needs gcc and Python's headers)
+# make test-compiled   tests on that
 
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) $(shell command -v python3.11 || command -v python3))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.edgewise-installed
 
-.PHONY: run test lint check clean
+COMPILED := build/compiled
+COMPILED_STAMP := $(COMPILED)/.built
+COMPILED_TESTS := $(addprefix tests/unit/,http protocols proxy balancer router telemetry) tests/twins tests/journeys
+
+.PHONY: run test lint check compiled test-compiled clean
 
 run: $(STAMP)
 	$(BIN)/python examples/quickstart/run.py
@@ -26,6 +33,11 @@ lint: $(STAMP)
 check: lint
 	$(BIN)/python -m pytest -q -m "not slow" tests/unit tests/architecture
 
+compiled: $(COMPILED_STAMP)
+
+test-compiled: $(COMPILED_STAMP)
+	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/python -m pytest -q -o pythonpath="$(COMPILED) tests" $(COMPILED_TESTS)
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
@@ -33,6 +45,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "building $(VENV) with $(PYTHON) (a minute or so) ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) tools/make_venv.py $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,apps]'
+	@touch $@
+
+$(COMPILED_STAMP): setup.py pyproject.toml constraints.txt tools/build_compiled.py $(shell find src -name "*.py") | $(STAMP)
+	@$(BIN)/python tools/build_compiled.py $(COMPILED)
 	@touch $@
 
 -include bench/bench.mk

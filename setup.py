@@ -28,6 +28,6 @@ if os.environ.get("EDGEWISE_COMPILE") == "1":
         from mypyc.build import mypycify
 
         modules = [f"src/edgewise/{module}.py" for module in COMPILED]
-        options["ext_modules"] = mypycify(["--config-file=pyproject.toml", *modules], opt_level="3")
+        options["ext_modules"] = mypycify(["--config-file=pyproject.toml", *modules], opt_level="3", debug_level="0")
 
 setup(**options)

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import report
 from bench.arena import Arena, open_arena
 from bench.measure import Plan, Results, race
-from bench.peers import PEERS
+from bench.peers import COMPILED, PEERS, SOURCE
 from bench.scenarios import SCENARIOS
 
 RESULTS = Path(__file__).parent / "results"
@@ -23,6 +23,8 @@ def main() -> int:
     """Exit status 0 when every proxy that was asked for was measured in everything, else 1."""
     arguments = parse()
     plan = make_plan(arguments)
+    if stale():
+        say("! build/compiled is older than the source: what is called compiled below is not this state. make compiled")
     with open_arena() as arena:
         say(describe(arena, plan))
         results = race(plan, arena, say)
@@ -62,6 +64,12 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
         seconds=2 if arguments.quick else arguments.seconds,
         minutes=arguments.minutes,
     )
+
+
+def stale() -> bool:
+    """Has the source changed since `make compiled`?"""
+    stamp = COMPILED / ".built"
+    return stamp.exists() and any(path.stat().st_mtime > stamp.stat().st_mtime for path in SOURCE.rglob("*.py"))
 
 
 def pick(asked: str | None, known: Mapping[str, object], default: list[str], what: str) -> list[str]:

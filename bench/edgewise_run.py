@@ -30,12 +30,15 @@ class Edgewise:
         self.log = self.directory / "access.log"
         self.port, self.admin_port = free_port(), free_port()
         self.configure(**values)
-        program = PEERS["edgewise"].find()
+        peer = PEERS["edgewise"]
+        program = peer.find()
         if program is None:
             raise FileNotFoundError("edgewise is not installed in this environment")
         command = [program, "run", "-c", str(self.file)]
         output = self.directory / "output.log"
-        self.tree = Tree(command, core=arena.proxy_core, cwd=self.directory, output=output, name="edgewise")
+        self.tree = Tree(
+            command, core=arena.proxy_core, cwd=self.directory, output=output, name=peer.name, env=peer.env
+        )
         arena.trees.append(self.tree)
         wait_until(lambda: answering(self.port), 20, "edgewise to answer", self.tree)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,9 @@ from bench.processes import Tree
 
 HERE = Path(__file__).parent
 TEMPLATES = HERE / "templates"
+SOURCE = HERE.parent / "src"
+COMPILED = HERE.parent / "build" / "compiled"
+"""Where `make compiled` puts edgewise (docs/building.md)."""
 PLACES = [HERE / ".peers" / "bin", Path(sys.executable).parent]
 
 
@@ -31,30 +35,51 @@ class Peer:
     logs_to_output: bool = False
     main: bool = True
     variant: bool = False
+    needs: Path = HERE
 
     def find(self) -> str | None:
-        """The program's path: bench/.peers and this interpreter's environment first, then PATH and /usr/sbin."""
+        """The program's path: bench/.peers and this interpreter's environment first, then PATH and /usr/sbin.
+
+        None where it is not installed, or what the peer `needs` is not there.
+        """
+        if not self.needs.exists():
+            return None
         for place in PLACES:
             if (place / self.program).is_file():
                 return str(place / self.program)
         return shutil.which(self.program) or shutil.which(self.program, path="/usr/sbin:/usr/local/sbin")
 
     def describe(self) -> str:
-        """The program's own version line."""
+        """The version the program itself tells; edgewise also how it was built."""
         program = self.find()
         assert program is not None
-        done = subprocess.run([program, *self.version], capture_output=True, text=True, timeout=20, check=False)
-        match = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
-        return match.group() if match else "?"
+        done = subprocess.run(
+            [program, *self.version],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env={**os.environ, **self.env},
+        )
+        match = re.search(r"\d+\.\d+(\.\d+)?(, compiled|, pure Python)?", done.stdout + done.stderr)
+        return match.group().replace("pure Python", "not compiled") if match else "?"
 
 
 _SINGLE_GO_THREAD = {"GOMAXPROCS": "1"}
-_EDGEWISE = {"program": "edgewise", "templates": ("edgewise.toml",), "version": ("--version",)}
+_EDGEWISE = {
+    "program": "edgewise",
+    "templates": ("edgewise.toml",),
+    "command": ("run", "-c", "@dir@/edgewise.toml"),
+    "version": ("--version",),
+    # A path that the caller gives leads to the edgewise to be measured.
+    "env": {"PYTHONPATH": str(COMPILED)} if COMPILED.is_dir() and "PYTHONPATH" not in os.environ else {},
+}
 
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("edgewise", command=("run", "-c", "@dir@/edgewise.toml"), **_EDGEWISE),  # type: ignore[arg-type]
+        Peer("edgewise", **_EDGEWISE),  # type: ignore[arg-type]
+        Peer("edgewise-pure", needs=COMPILED, **{**_EDGEWISE, "env": {"PYTHONPATH": str(SOURCE)}}),  # type: ignore[arg-type]
         Peer("nginx", "nginx", ("nginx.conf",), ("-e", "stderr", "-c", "@dir@/nginx.conf"), ("-v",)),
         Peer("haproxy", "haproxy", ("haproxy.cfg",), ("-f", "@dir@/haproxy.cfg"), ("-v",), logs_to_output=True),
         Peer(
@@ -96,7 +121,6 @@ PEERS = {
         ),
         Peer(
             "edgewise without memo",
-            command=("run", "-c", "@dir@/edgewise.toml"),
             options={"server_options": "memo_entries = 0"},
             variant=True,
             **_EDGEWISE,  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from bench.scenarios import BYTES, SCENARIOS, Sample, Scenario
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- results: written by python -m bench --write-docs -->", "<!-- end of results -->"
 SUBJECT = "edgewise"
+PURE = "edgewise-pure"
 OTHERS = "/ cheapest of Envoy, Traefik, Caddy (goal ≤ 0.5)"
 
 
@@ -21,15 +22,17 @@ def markdown(results: Results) -> str:
     peers = [name for name in PEERS if name in results.versions and not PEERS[name].variant]
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in results.samples]
     subject = SUBJECT if SUBJECT in peers else peers[0] if peers else SUBJECT
-    titles = [f"{name} {results.versions[name]}" for name in peers]
+    compared = [name for name in (subject, PURE) if name in peers]
+    titles = [f"{PEERS[name].program} {results.versions[name]}" for name in peers]
+    ratios = [f"{'not compiled' if name == PURE else name} / nginx" for name in compared]
     lines = [
-        _row(["work", "unit", *titles, f"{subject} / nginx", "goal", OTHERS]),
-        _row(["---", "---", *("---:" for _ in peers), "---:", "---", "---:"]),
+        _row(["work", "unit", *titles, *ratios, "goal", OTHERS]),
+        _row(["---", "---", *("---:" for _ in (*peers, *compared)), "---", "---:"]),
     ]
     for scenario in scenarios:
-        lines.append(_row(_figures(results, scenario, peers, subject)))
+        lines.append(_row(_figures(results, scenario, peers, compared)))
     timed = [scenario for scenario in scenarios if not scenario.fresh]
-    lines += ["", _row(["p99, ms", *peers]), _row(["---", *("---:" for _ in peers)])]
+    lines += ["", _row(["p99, ms", *titles]), _row(["---", *("---:" for _ in peers)])]
     for scenario in timed:
         cells = (results.median(scenario.name, name) for name in peers)
         lines.append(_row([scenario.title, *(f"{cell.p99_ms:.1f}" if cell else "" for cell in cells)]))
@@ -61,17 +64,17 @@ def plain(results: Results) -> str:
     return "\n".join(aligned)
 
 
-def _figures(results: Results, scenario: Scenario, peers: Sequence[str], subject: str) -> list[str]:
+def _figures(results: Results, scenario: Scenario, peers: Sequence[str], compared: Sequence[str]) -> list[str]:
     cells = []
     for name in peers:
         sample = results.median(scenario.name, name)
         cells.append(_value(scenario, sample) if sample else "")
-    ratio = results.ratio(scenario, subject, "nginx")
-    compared = f"{ratio:.2f}" if ratio is not None else ""
-    others = [results.ratio(scenario, subject, name) for name in peers if not PEERS[name].main]
+    ratios = [results.ratio(scenario, name, "nginx") for name in compared]
+    others = [results.ratio(scenario, compared[0], name) for name in peers if compared and not PEERS[name].main]
     highest = max((other for other in others if other is not None), default=None)
     against = f"{highest:.2f}" if highest is not None else ""
-    return [scenario.title, scenario.unit, *cells, compared, _goal(results, scenario), against]
+    shown = (f"{ratio:.2f}" if ratio is not None else "" for ratio in ratios)
+    return [scenario.title, scenario.unit, *cells, *shown, _goal(results, scenario), against]
 
 
 def _goal(results: Results, scenario: Scenario) -> str:

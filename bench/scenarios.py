@@ -166,7 +166,7 @@ def _connections(running: Running, count: int) -> Iterator[int]:
 
 
 MICROSECONDS, PER_GIB, BYTES = "CPU µs a request", "CPU s a GiB", "bytes a connection"
-EDGE = ("edgewise", "nginx", "haproxy", "envoy", "caddy")
+EDGE = ("edgewise", "edgewise-pure", "nginx", "haproxy", "envoy", "caddy")
 """Those that can answer with fixed content: Traefik has no such route without a plug-in."""
 
 SCENARIOS = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgewise import __version__, build
 from support.edgewise_process import COMMAND, EdgewiseProcess, free_port, wait_until
 from support.raw_http import RawClient, get
 
@@ -36,8 +37,8 @@ class TestHelp:
         for name in ("run", "proxy", "app", "check", "explain", "reload", "status", "drain"):
             assert f"\n  {name} " in text
 
-    def test_the_version_is_printed(self, edgewise: Run) -> None:
-        assert edgewise("--version").stdout.startswith("edgewise ")
+    def test_the_version_is_printed_and_whether_it_is_compiled(self, edgewise: Run) -> None:
+        assert edgewise("--version").stdout == f"edgewise {__version__}, {build()}\n"
 
     def test_a_command_that_does_not_exist_names_the_nearest(self, edgewise: Run) -> None:
         ended = edgewise("relaod")

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import click
 
-from edgewise import __version__
+from edgewise import __version__, build
 
 _COMMANDS = {
     "run": "edgewise.cli.serving",
@@ -55,7 +55,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, message="edgewise %(version)s")
+@click.version_option(__version__, message=f"edgewise %(version)s, {build()}")
 def edgewise() -> None:
     """Reverse proxy and load balancer for Python web apps.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from inspect import isdatadescriptor
 from typing import Any
 
 import pytest
@@ -65,7 +66,8 @@ heads = st.builds(
 
 def seen(plan: Plan | ResponsePlan) -> dict[str, Any]:
     """Return what a plan says, as values."""
-    return {name: getattr(plan, name) for name in type(plan).__slots__ if name != "prototype"}
+    names = [name for name, member in vars(type(plan)).items() if isdatadescriptor(member)]  # as compiled: no __slots__
+    return {name: getattr(plan, name) for name in names if name not in ("__dict__", "prototype")}
 
 
 def outcome(find: Any, head: bytes) -> Any:
