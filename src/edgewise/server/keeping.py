@@ -110,7 +110,8 @@ class Keeping:
         future = self._answers[request] = asyncio.get_running_loop().create_future()
         self.send(m.CertificatesWanted(request, tokens, files))
         try:
-            await asyncio.wait_for(future, _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                await future
         finally:
             del self._answers[request]
 

@@ -167,7 +167,8 @@ class Keeper:
                 log.exception("keeping certificates failed")
                 wait = _LONGEST_SLEEP
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
 
     async def step(self) -> float:
         """Do what is due; return the seconds until something is."""
@@ -187,7 +188,8 @@ class Keeper:
         same_source = entry.record.source == issuer.source
         entry.asked = entry.revoke = False
         try:
-            pem = await asyncio.wait_for(issuer.issue(managed.names, old if same_source else None), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):
+                pem = await issuer.issue(managed.names, old if same_source else None)
             store.keep_record(managed.name, Record())  # until both are written, the next start renews once more
             store.keep_certificate(managed.name, pem)
             entry.record = Record(issuer.source, issued=self._clock())

@@ -103,14 +103,14 @@ def test_configured_hosts_go_before_the_names_in_the_certificate(directory: Path
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_both_versions_are_served_with_forward_secrecy_and_http_1(directory: Path, version: ssl.TLSVersion) -> None:
+def test_both_versions_are_served_with_forward_secrecy_and_http_2(directory: Path, version: ssl.TLSVersion) -> None:
     context = ContextSet(settings(directory)).choose("open.example.com")
     connected, _ = handshake(context, client(directory, maximum_version=version), "open.example.com")
     cipher = connected.cipher()
     assert cipher is not None
     assert cipher[0].startswith(("TLS_", "ECDHE-"))
     assert "GCM" in cipher[0] or "CHACHA20" in cipher[0]
-    assert connected.selected_alpn_protocol() == "http/1.1"
+    assert connected.selected_alpn_protocol() == "h2"
     assert connected.compression() is None
 
 
