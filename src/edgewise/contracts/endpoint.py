@@ -20,9 +20,9 @@ class Endpoint:
     """One server of an upstream, as one worker sees it. Kept across reloads where its key is unchanged."""
 
     __slots__ = (
-        "active", "address", "backup", "connecting", "connections", "drained", "ejected", "ejected_until", "ejections", "errors",
-        "ewma", "ewma_at", "failures", "health", "idle", "key", "max_connections", "name", "origin", "requests",
-        "slot", "slow_start_from", "successes", "waiting", "weight",
+        "active", "address", "backup", "connecting", "connections", "drained", "ejected", "ejected_until", "ejections",
+        "errors", "ewma", "ewma_at", "failures", "health", "http2", "idle", "key", "max_connections", "name", "origin",
+        "requests", "slot", "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +46,8 @@ class Endpoint:
         """Open connections, idle ones included."""
         self.connecting: Any = None
         """The connection being made that others may share once it is known to speak HTTP/2; None for none."""
+        self.http2 = True
+        """The last connection spoke HTTP/2, or none was made, where the upstream wants it: worth waiting for one."""
         self.waiting: deque[Exchange] = deque()
         """Exchanges queued for a connection, oldest at the left."""
         self.active = 0
@@ -95,8 +97,8 @@ class Upstream:
     """A named group of endpoints with one policy. The same object lives on across reloads where unchanged."""
 
     __slots__ = (
-        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "http2", "idle_timeout", "max_idle",
-        "max_waiting", "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout",
+        "active", "authority", "breaker", "connect_timeout", "endpoints", "hedge_after", "http2", "idle_timeout",
+        "max_idle", "max_waiting", "name", "names", "outlier", "pick", "policy", "proxy_protocol", "queue_timeout",
         "response_timeout", "retries", "retry", "server_name", "spec", "timed", "tls",
     )  # fmt: skip
 

@@ -353,10 +353,11 @@ class Http2Connection(Messages):
         with the empty line at their end, are this request's. Raises Http2Error where no stream can be opened.
         """
         stream_id = self._next_id
-        if self.closing or stream_id > MOST or len(self._streams) >= self.peer_max_streams:
+        if self.closing or len(self._streams) >= self.peer_max_streams:
             raise Http2Error("no stream can be opened on this connection")
         block = (HTTPS if scheme == b"https" else HTTP) + request_block(head) + lines_block(own[:-2])
         self._next_id = stream_id + 2
+        self.closing = self.closing or stream_id + 2 > MOST
         state = HEAD_REQUEST if head.startswith(b"HEAD ") else 0
         if end:
             state |= SENT_END

@@ -121,6 +121,7 @@ class RequestContent:
         if self.upstream is not None:
             if not self.upstream.send_content(data, self):
                 self._client.pause_reading()
+                self._client.deadline = FOREVER  # it is the server that keeps the client waiting
             if self.complete:
                 self.upstream.await_answer()
             return

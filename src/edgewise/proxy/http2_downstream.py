@@ -25,7 +25,7 @@ _FORGIVE_SECONDS = 30.0
 class Http2Downstream(Http2Wire):
     """The connection: bytes to events and back, one write for all that its streams have to say."""
 
-    __slots__ = ("_forgiven", "peer", "plans", "suffix", "tls", "tls_key")
+    __slots__ = ("_farewells", "_forgiven", "peer", "plans", "suffix", "tls", "tls_key")
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class Http2Downstream(Http2Wire):
         self.tls_key = tls_key
         self.suffix = suffix
         self._forgiven = monotonic()
+        self._farewells = 0
+        """GOAWAY frames that a drain has sent."""
         self._idle_until = self._forgiven + limits.header_timeout
         self.flush()
 
@@ -106,12 +108,14 @@ class Http2Downstream(Http2Wire):
             self._idle_until = monotonic() + self.engine.limits.keepalive_timeout
 
     def close_if_idle(self) -> None:
-        """The worker drains: take no new streams, and close when the last one has ended (RFC 9113 section 6.8)."""
-        if not self.streams:
-            self._say_goodbye()
-        elif self.sock is not None:
-            self.codec.goaway(last=self.codec.closing)
+        """The worker drains; called again and again: say so, serve what was on its way, take no new streams, and close
+        when the last one has ended (RFC 9113 section 6.8)."""
+        self._farewells += 1
+        if self._farewells <= 2:
+            self.codec.goaway(last=self._farewells == 2)
             self.flush()
+        elif not self.streams:
+            self.close()
 
     def _say_goodbye(self) -> None:
         self.codec.goaway(last=True)
@@ -279,7 +283,7 @@ class Http2Stream:
         assert exchange is not None
         kept = self.connection.codec.kept(self.stream_id)
         limits = self.engine.limits
-        if kept and self._kept - kept >= limits.min_rate * limits.send_timeout:
+        if kept and self._kept - kept >= max(1, limits.min_rate * limits.send_timeout):
             self._wait(now)  # slow, but above the minimum rate
             return
         self.deadline = FOREVER

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 _MOST_STREAMS = 100
 """Streams on a connection at most, where the server would take more: others get a connection of their own."""
+_STREAM_WINDOW = 262144
+_LIMITS = Http2Limits(head_bytes=65536, initial_window=_STREAM_WINDOW, connection_window=_MOST_STREAMS * _STREAM_WINDOW)
+"""The connection's window is that of all its streams: clients that do not read must not stop the others' answers."""
 _INTERIM_LIMIT = 16
-_HEAD_LIMIT = 65536
 
 
 class Queued:
@@ -60,7 +62,9 @@ def take_over(connected: UpstreamConnection) -> None:
     engine, endpoint = connected.engine, connected.endpoint
     first, queue = connected.exchange, connected.queue
     assert first is not None
-    endpoint.connecting = None
+    if endpoint.connecting is connected:
+        endpoint.connecting = None
+    endpoint.http2 = True
     connected.queue = []
     engine.remove_reader(connected.fd)
     engine.connections.discard(connected)
@@ -68,21 +72,22 @@ def take_over(connected: UpstreamConnection) -> None:
     connection = Http2Upstream(connected, sock)
     engine.connections.add(connection)
     engine.add_reader(connection.fd, connection.on_readable)
-    for exchange in [first, *[each.exchange for each in queue if each.exchange is not None]]:
-        if connection.room:
-            connection.start(exchange)
-        else:
-            exchange.upstream = None
-            pool.open_or_wait(exchange, endpoint)
+    left = [first, *[each.exchange for each in queue if each.exchange is not None]]
+    while left and connection.room:
+        connection.begin(left.pop(0))
+    connection.offer()
+    for exchange in left:
+        exchange.upstream = None
+        pool.open_or_wait(exchange, endpoint)
 
 
 class Http2Upstream(Http2Wire):
     """The connection. It is among its endpoint's idle ones while it has room for another stream."""
 
-    __slots__ = ("_listed", "_scheme", "endpoint", "group", "reused")
+    __slots__ = ("_listed", "_scheme", "begun", "endpoint", "group", "reused")
 
     def __init__(self, connected: UpstreamConnection, sock: Any) -> None:
-        codec = Http2Connection(server=False, limits=Http2Limits(head_bytes=_HEAD_LIMIT))
+        codec = Http2Connection(server=False, limits=_LIMITS)
         super().__init__(connected.engine, sock, codec)
         self.group: Upstream = connected.group
         self.endpoint: Endpoint = connected.endpoint
@@ -90,6 +95,8 @@ class Http2Upstream(Http2Wire):
         """An answer came on it."""
         self._listed = False
         """Is it among the endpoint's idle connections?"""
+        self.begun: list[UpstreamStream] | None = None
+        """Streams whose head came with the events at hand: it waits for the content that may have come along."""
         self._scheme = b"http" if self.group.tls is None else b"https"
 
     @property
@@ -106,8 +113,13 @@ class Http2Upstream(Http2Wire):
     # ---- requests ----------------------------------------------------------------------------------------------------
 
     def start(self, exchange: Exchange) -> None:
-        """Open a stream for an exchange's request; called with the connection taken off the idle ones."""
+        """Take an exchange; called with the connection taken off the idle ones."""
         self._listed = False
+        self.begin(exchange)
+        self.offer()
+
+    def begin(self, exchange: Exchange) -> None:
+        """Open a stream for an exchange's request."""
         exchange.dispatched = monotonic()
         stream = exchange.upstream = UpstreamStream(self, exchange)
         head = exchange.head or exchange.plan.head
@@ -120,37 +132,37 @@ class Http2Upstream(Http2Wire):
         stream.stream_id = stream_id
         self.streams[stream_id] = stream
         self.flush_later()
-        self._list()
         if body is not None:
             held = lifecycle.content_wanted(exchange, stream)
             if held or body.complete:
                 stream.send_content(held, body)
 
-    def _list(self) -> None:
+    def offer(self) -> None:
+        """While there is room, take those who wait for it; then be among the idle ones."""
+        endpoint = self.endpoint
+        while endpoint.waiting and self.room:
+            self.begin(pool.next_waiting(endpoint))
         if self.room and not self._listed:
             self._listed = True
-            self.endpoint.idle.append(self)
+            endpoint.idle.append(self)
 
     def finished(self, stream: UpstreamStream) -> None:
         """An exchange needs its stream no more: there is room for one who waits, or for a later one."""
         if self.streams.pop(stream.stream_id, None) is None or self.sock is None:
-            return
-        if self.endpoint.waiting and self.room and not self._listed:
-            pool.serve_waiting(self)
             return
         if not self.streams:
             self._idle_until = monotonic() + self.group.idle_timeout
             if self.codec.closing or self.endpoint.drained:
                 self.close()
                 return
-        self._list()
+        self.offer()
 
     # ---- answers -----------------------------------------------------------------------------------------------------
 
     def handle(self, events: list[Event]) -> None:
         """Do what the codec says."""
         streams = self.streams
-        begun: list[UpstreamStream] = []
+        begun = self.begun = []
         for kind, stream_id, value, flag in events:
             stream = streams.get(stream_id)
             if stream is None:
@@ -159,7 +171,6 @@ class Http2Upstream(Http2Wire):
                 elif kind == GOAWAY:
                     self._leave()
             elif kind == HEAD:
-                begun.append(stream)
                 stream.received_head(value, end=flag)
             elif kind == DATA:
                 stream.received(value, end=flag)
@@ -169,13 +180,14 @@ class Http2Upstream(Http2Wire):
                 stream.was_reset(value)
             elif kind == WRITABLE:
                 stream.writable()
+        self.begun = None
         for stream in begun:
             stream.send_begun()
 
     def _leave(self) -> None:
         """The server takes no more streams (RFC 9113 section 6.8)."""
-        if self._listed:
-            self._listed = False
+        self._listed = False
+        if self in self.endpoint.idle:
             self.endpoint.idle.remove(self)
         if not self.streams:
             self.close()
@@ -184,6 +196,9 @@ class Http2Upstream(Http2Wire):
 
     def expired(self, now: float) -> None:
         """Some deadline passed."""
+        if self.stuck(now):
+            self.close()
+            return
         for stream in [one for one in self.streams.values() if one.deadline < now]:
             stream.expired(now)
         if not self.streams and self._idle_until < now:
@@ -292,8 +307,12 @@ class UpstreamStream:
         held, self._held = self._held, []
         for content, end, trailers in held:
             self._pass_on(content, end, trailers)
-        if held:
+        if not self._paused:
+            self._give_back()
+        if self.connection.begun is None:  # a filter looked at the head meanwhile
             self.send_begun()
+        else:
+            self.connection.begun.append(self)
 
     def send_begun(self) -> None:
         """Send a head whose content lets wait for itself."""
@@ -341,6 +360,8 @@ class UpstreamStream:
 
     def was_reset(self, code: int) -> None:
         """The server, or our codec for what the server did, gave the stream up."""
+        if self.over:  # the answer is whole: this only ends an upload (RFC 9113 section 8.1)
+            return
         self.over = True
         exchange = self.exchange
         if exchange is None:
@@ -376,6 +397,8 @@ class UpstreamStream:
         elif body is not None and not body.complete and not self.connection.codec.waits(self.stream_id):
             self.deadline = now + self._timeout  # the client is still sending: its own deadline counts
         else:
+            if self.connection.heard < exchange.dispatched:
+                self.connection.retire()  # not a sign of life: others had better not wait for it too
             attempts.failed(exchange, 504, "upstream-head", "no answer in time")
 
     def release(self, now: float) -> None:

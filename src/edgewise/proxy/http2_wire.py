@@ -18,7 +18,9 @@ NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 0, 2, 7, 8
 class Http2Wire:
     """What both ends of HTTP/2 connections have in common; subclasses handle events and know the streams."""
 
-    __slots__ = ("_dirty", "_idle_until", "_out", "_write_deadline", "codec", "engine", "fd", "sock", "streams")
+    __slots__ = (
+        "_dirty", "_idle_until", "_out", "_write_deadline", "codec", "engine", "fd", "heard", "sock", "streams",
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: Any, codec: Http2Connection) -> None:
         self.engine = engine
@@ -29,6 +31,8 @@ class Http2Wire:
         self._write_deadline = 0.0
         self._dirty = False
         """A flush is due."""
+        self.heard = 0.0
+        """When bytes came last (monotonic seconds)."""
         self._idle_until = FOREVER
         """When a connection without streams has waited for long enough."""
         self.streams: dict[int, Any] = {}
@@ -71,6 +75,7 @@ class Http2Wire:
     def received(self, data: bytes) -> None:
         """Take bytes from the peer."""
         codec = self.codec
+        self.heard = monotonic()
         self.handle(codec.receive(data))
         if codec.error is not None:
             self.flush()
@@ -97,7 +102,7 @@ class Http2Wire:
             except WOULD_BLOCK:
                 sent = 0
             except OSError:
-                self.close()
+                self._hear_last_words()
                 return
             if sent < len(data):
                 self._out = memoryview(data)[sent:]
@@ -114,7 +119,7 @@ class Http2Wire:
         except WOULD_BLOCK:
             return
         except OSError:
-            self.close()
+            self._hear_last_words()
             return
         if sent:
             self._write_deadline = monotonic() + self.engine.limits.send_timeout
@@ -125,6 +130,16 @@ class Http2Wire:
         self.engine.remove_writer(self.fd)
         self.handle(self.codec.unblock())
         self.flush()
+
+    def _hear_last_words(self) -> None:
+        """The peer has closed. What it said before may tell which streams it did not look at; then close."""
+        try:
+            data = self.sock.recv(REQUEST_READ)
+        except OSError:
+            data = b""
+        if data:
+            self.handle(self.codec.receive(data))
+        self.close()
 
     def close(self, *, cut: bool = False) -> None:
         """Close now, and tell the streams; idempotent."""

@@ -40,7 +40,7 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
     group = exchange.group
     assert group is not None
     connection = upstream.UpstreamConnection(exchange.client.engine, group, endpoint)
-    if group.http2:
+    if group.http2 and endpoint.http2:
         endpoint.connecting = connection
     endpoint.connections += 1
     connection.exchange = exchange
@@ -49,15 +49,20 @@ def _open(exchange: Exchange, endpoint: Endpoint) -> None:
     connection.connect()
 
 
-def serve_waiting(connection: upstream.UpstreamConnection | http2_upstream.Http2Upstream) -> None:
+def serve_waiting(connection: upstream.UpstreamConnection) -> None:
     """Give a connection that became free to the one who waits longest."""
     if connection.group.proxy_protocol:
         connection.close()  # its header named another client
         return
-    exchange = connection.endpoint.waiting.popleft()
+    connection.start(next_waiting(connection.endpoint))
+
+
+def next_waiting(endpoint: Endpoint) -> Exchange:
+    """Take the one who waits longest from the queue."""
+    exchange = endpoint.waiting.popleft()
     exchange.waiting = False
     exchange.client.deadline = FOREVER
-    connection.start(exchange)
+    return exchange
 
 
 def forget(connection: upstream.UpstreamConnection | http2_upstream.Http2Upstream) -> None:
@@ -70,10 +75,7 @@ def forget(connection: upstream.UpstreamConnection | http2_upstream.Http2Upstrea
 
 def _open_for_next(endpoint: Endpoint) -> None:
     if endpoint.waiting and endpoint.connections < endpoint.max_connections:
-        exchange = endpoint.waiting.popleft()
-        exchange.waiting = False
-        exchange.client.deadline = FOREVER
-        _open(exchange, endpoint)
+        _open(next_waiting(endpoint), endpoint)
 
 
 def host_name(endpoint: Endpoint) -> str:

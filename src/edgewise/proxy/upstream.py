@@ -142,6 +142,7 @@ class UpstreamConnection:
             return
         self._dismiss_queue()
         if not exchange.plan.tunnel:
+            self.endpoint.http2 = False
             self.engine.add_reader(self.fd, self.on_readable)
         self.start(exchange)
 
@@ -149,6 +150,8 @@ class UpstreamConnection:
         exchange = self.exchange
         assert exchange is not None
         queue, self.queue = self.queue, []
+        if self.endpoint.connecting is self:
+            self.endpoint.connecting = None
         status = 504 if isinstance(error, TimeoutError) else 502
         reason = f"connect to {self.endpoint.name}: {error}"
         for each in [exchange, *[queued.exchange for queued in queue if queued.exchange is not None]]:
