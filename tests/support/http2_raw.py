@@ -152,6 +152,9 @@ class Http2Client:
         self.closed = False
         """The peer ended the connection."""
         self.acknowledge = True
+        self.windows: dict[int, int] = {0: 65535}
+        """Bytes that may be sent, by stream, and on all of them under 0."""
+        self._first_window = 65535
         self._buffer = bytearray()
         self._block = bytearray()
         self._next = 1
@@ -179,8 +182,29 @@ class Http2Client:
         """Send HEADERS on a new stream and return its id."""
         stream = self.stream()
         flags = END_HEADERS | (END_STREAM if end else 0)
+        self.windows[stream] = self._first_window
         self.send(frame(HEADERS, flags, stream, self.encoder.encode(list(fields))))
         return stream
+
+    def room(self, stream: int) -> int:
+        """Return how many bytes of content may be sent on a stream now."""
+        return min(self.windows[0], self.windows[stream])
+
+    def send_content(self, stream: int, content: bytes, *, end: bool = True) -> None:
+        """Send content as the windows allow, reading meanwhile."""
+        while content:
+            self.wait(lambda: self.room(stream) > 0)
+            piece, content = content[: min(self.room(stream), 16384)], content[min(self.room(stream), 16384) :]
+            self.windows[0] -= len(piece)
+            self.windows[stream] -= len(piece)
+            self.send(frame(DATA, END_STREAM if end and not content else 0, stream, piece))
+            self.read()
+
+    def pong(self) -> None:
+        """Send a PING and wait for its answer: what was sent before has been looked at."""
+        count = sum(came.kind == PING for came in self.frames)
+        self.send(frame(PING, payload=b"measured"))
+        self.wait(lambda: sum(came.kind == PING for came in self.frames) > count)
 
     def get(self, path: str = "/", *extra: tuple[str, str]) -> Answer:
         """GET and return the whole answer."""
@@ -263,8 +287,12 @@ class Http2Client:
         return came
 
     def _take(self, came: Frame) -> None:
-        if came.kind == SETTINGS and not came.flags & ACK and self.acknowledge:
-            self.send(frame(SETTINGS, ACK))
+        if came.kind == SETTINGS and not came.flags & ACK:
+            self._set(came.payload)
+            if self.acknowledge:
+                self.send(frame(SETTINGS, ACK))
+        elif came.kind == WINDOW_UPDATE:
+            self.windows[came.stream] = self.windows.get(came.stream, 0) + int.from_bytes(came.payload, "big")
         elif came.kind == GOAWAY:
             self.goaway = came.code
         elif came.kind == RST_STREAM:
@@ -277,6 +305,12 @@ class Http2Client:
             self.of(came.stream).body += came.payload
         if came.kind in (HEADERS, DATA) and came.flags & END_STREAM:
             self.of(came.stream).ended = True
+
+    def _set(self, payload: bytes) -> None:
+        values = dict(struct.iter_unpack(">HL", payload))
+        before, self._first_window = self._first_window, values.get(INITIAL_WINDOW_SIZE, self._first_window)
+        for stream in self.windows:
+            self.windows[stream] += self._first_window - before if stream else 0
 
     def _head(self, stream: int) -> None:
         fields = [(str(name), str(value)) for name, value in self.decoder.decode(bytes(self._block))]
