@@ -14,6 +14,7 @@ from edgewise.proxy.wire import FOREVER
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.proxy.downstream import Downstream
+    from edgewise.proxy.http2_downstream import Http2Stream
     from edgewise.proxy.lifecycle import Connection
 
 _HOLD = 65536
@@ -30,7 +31,7 @@ class RequestContent:
         "buffering", "complete", "continued", "pending", "pending_bytes", "trailers", "upstream",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, client: Downstream, replay_limit: int) -> None:
+    def __init__(self, exchange: Exchange, client: Downstream | Http2Stream, replay_limit: int) -> None:
         self._exchange = exchange
         self._client = client
         body = exchange.plan.body
