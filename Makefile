@@ -36,6 +36,7 @@ check: lint
 compiled: $(COMPILED_STAMP)
 
 test-compiled: $(COMPILED_STAMP)
+	PYTHONPATH=$(COMPILED) $(BIN)/edgewise --version | grep -w compiled
 	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/python -m pytest -q -o pythonpath="$(COMPILED) tests" $(COMPILED_TESTS)
 
 clean:

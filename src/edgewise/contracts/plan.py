@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgewise.http.head import RequestHead, ResponseHead
+from edgewise.protocols.grpc import Kind
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
@@ -24,13 +25,31 @@ class Answer(NamedTuple):
     content: bytes
 
 
+class GrpcRequest(NamedTuple):
+    """What a head says that speaks of gRPC."""
+
+    kind: Kind
+    """How the request speaks of it."""
+    form: Kind
+    """How servers' answers go to the client: GRPC for as they come, WEB or WEB_TEXT for translated ones."""
+    answer_type: bytes
+    """Content type of an answer that is made here."""
+    timeout: bytes | None
+    """grpc-timeout; None where there is none, or where it was taken out of the head."""
+
+    @property
+    def translated(self) -> bool:
+        """Is it gRPC-Web for a server that is spoken to in gRPC?"""
+        return self.form != Kind.GRPC
+
+
 class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done",
-        "filter_timeout", "forward_edits", "index", "internal", "name", "preserve_host", "progress", "request_filters",
-        "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split",
+        "filter_timeout", "forward_edits", "http2", "index", "internal", "name", "preserve_host", "progress",
+        "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split",
         "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
@@ -40,6 +59,8 @@ class Route:
         self.index = index
         """Row of this route in shared counters."""
         self.upstream: Upstream | None = None
+        self.http2 = False
+        """Every server there is for it speaks HTTP/2."""
         self.split: Callable[[Exchange], Upstream] | None = None
         """Weighted choice between upstreams (canary); None where there is one upstream."""
         self.answer: Callable[[RequestHead, Params, bytes], Answer] | None = None
@@ -81,6 +102,10 @@ class Route:
         self.response_memos: dict[Any, Any] = {}
         self.spec: Any = None
 
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Let `copy` make another one, also when this class is compiled (docs/building.md)."""
+        return (self.name, self.index)
+
 
 class Plan:
     """All that follows from a request head alone: a pure function of (listener, peer trusted?, head, generation).
@@ -89,9 +114,9 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "head", "idempotent", "is_head",
-        "log", "prototype", "request", "responses", "route", "simple", "tls_key", "trace", "tunnel", "upgrade",
-        "upstream",
+        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "grpc", "head", "idempotent",
+        "is_head", "log", "prototype", "request", "responses", "route", "simple", "tls_key", "trace", "tunnel",
+        "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -124,8 +149,14 @@ class Plan:
         """A layer 4 session: bytes are relayed, not parsed."""
         self.log: str | None = None
         """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
+        self.grpc: GrpcRequest | None = None
+        """Of a gRPC or gRPC-Web request; such a plan has no prototype."""
         self.prototype: Prototype | None = None
         """What the plan shares with those of other targets; None where it shares nothing."""
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Let `copy` make another one, also when this class is compiled (docs/building.md)."""
+        return (self.route, self.request)
 
 
 class Prototype:
@@ -156,11 +187,13 @@ class ResponsePlan:
         "close",
         "dateless",
         "gateway_error",
+        "grpc_status",
         "head",
         "keep_alive",
         "response",
         "sendable",
         "status",
+        "web",
     )
 
     def __init__(self, response: ResponseHead) -> None:
@@ -181,5 +214,13 @@ class ResponsePlan:
         self.gateway_error = response.status in (502, 503, 504)
         self.accel: bytes | None = None
         """Target of X-Accel-Redirect, or path of X-Sendfile where honoured."""
+        self.grpc_status: int | None = None
+        """Of a gRPC answer that is nothing but its head."""
+        self.web = Kind.NONE
+        """WEB or WEB_TEXT where content and trailers have to be translated."""
         self.sendable = True
         """No filter, 1xx, accel or retry needs a look: head and content may go out at once."""
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Let `copy` make another one, also when this class is compiled (docs/building.md)."""
+        return (self.response,)

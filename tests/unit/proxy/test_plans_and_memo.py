@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from copy import copy
 from inspect import isdatadescriptor
 from typing import Any
 
@@ -64,7 +65,7 @@ heads = st.builds(
 )
 
 
-def seen(plan: Plan | ResponsePlan) -> dict[str, Any]:
+def seen(plan: Plan | ResponsePlan | Route) -> dict[str, Any]:
     """Return what a plan says, as values."""
     names = [name for name, member in vars(type(plan)).items() if isdatadescriptor(member)]  # as compiled: no __slots__
     return {name: getattr(plan, name) for name in names if name not in ("__dict__", "prototype")}
@@ -112,6 +113,16 @@ def test_a_plan_by_a_prototype_equals_a_plan_made_fresh(
         head = f"{method} {target} HTTP/1.1\r\nHost: a.test\r\n{secret}{shared}\r\n".encode("latin-1")
         fresh = outcome(lambda head: make_plan(TABLE, head, b"http", trusted=False), head)
         assert outcome(plans.find, head) == fresh
+
+
+@given(heads)
+def test_a_copy_says_what_its_plan_says(head: bytes) -> None:
+    try:
+        plan = make_plan(TABLE, head, b"http", trusted=False)
+    except ProtocolError:
+        return
+    assert seen(copy(plan)) == seen(plan)
+    assert seen(copy(plan.route)) == seen(plan.route)
 
 
 def test_heads_that_differ_in_target_and_cookie_share_a_prototype() -> None:
