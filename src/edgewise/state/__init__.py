@@ -1,0 +1,1 @@
+"""State that outlives a process: embedded SQLite, NATS JetStream or Redis behind one contract."""
