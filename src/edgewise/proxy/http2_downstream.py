@@ -18,6 +18,8 @@ from edgewise.proxy.wire import FOREVER, Buffer, Source
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
 
+_MOST_UNSENT = 262144
+"""Bytes the kernel takes ahead of what the network carries: what it has, no small answer can overtake."""
 _FORGIVE_SECONDS = 30.0
 """Time in which half of a connection's vain work is forgotten."""
 
@@ -48,6 +50,8 @@ class Http2Downstream(Http2Wire):
         self.tls = tls
         self.tls_key = tls_key
         self.suffix = suffix
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
         self._forgiven = monotonic()
         self._farewells = 0
         """GOAWAY frames that a drain has sent."""
