@@ -107,11 +107,19 @@ class Answer:
 
     fields: list[tuple[str, str]] = field(default_factory=list)
     interim: list[list[tuple[str, str]]] = field(default_factory=list)
-    body: bytes = b""
+    pieces: list[bytes] = field(default_factory=list)
+    """Content as it came."""
+    size: int = 0
+    """Bytes of it."""
     trailers: list[tuple[str, str]] = field(default_factory=list)
     reset: int | None = None
     """The code of RST_STREAM."""
     ended: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """The content so far."""
+        return b"".join(self.pieces)
 
     @property
     def status(self) -> int:
@@ -302,7 +310,8 @@ class Http2Client:
             if came.flags & END_HEADERS:
                 self._head(came.stream)
         elif came.kind == DATA:
-            self.of(came.stream).body += came.payload
+            self.of(came.stream).pieces.append(came.payload)
+            self.of(came.stream).size += len(came.payload)
         if came.kind in (HEADERS, DATA) and came.flags & END_STREAM:
             self.of(came.stream).ended = True
 
