@@ -12,13 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.config.schema import Upstream
 from edgewise.tls.development import DevelopmentAuthority
 from support.edgewise_process import EdgewiseProcess
 from support.origin import Origin, OriginConnection
 from support.raw_http import field_value
-
-pytestmark = pytest.mark.skipif("protocol" not in Upstream.model_fields, reason="HTTP/2 is not served yet")
 
 LARGE = b"".join(hashlib.sha256(number.to_bytes(4, "big")).digest() for number in range(1 << 15))
 """A mebibyte in which no byte may be lost or moved without notice."""

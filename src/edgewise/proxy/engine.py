@@ -209,6 +209,8 @@ class Engine:
         peer, tls, tls_key, suffix = client.peer, client.tls, client.tls_key, client.suffix
         client.buffer = b""
         connection = Http2Downstream(self, client.take_socket(), peer, plans, tls=tls, tls_key=tls_key, suffix=suffix)
+        if connection.sock is None:
+            return  # the client was gone before our SETTINGS could be sent
         self.connections.add(connection)
         self.add_reader(connection.fd, connection.on_readable)
         if data:
