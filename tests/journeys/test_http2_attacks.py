@@ -36,6 +36,9 @@ send_timeout = "1s"
 certificates = [{ cert = "CERT", key = "KEY" }]
 [upstreams.app]
 servers = ["ORIGIN"]
+[[routes]]
+upstream = "app"
+timeouts = { body = "1s" }
 """
 
 

@@ -12,6 +12,8 @@ from edgewise.protocols.http2_frames import ENHANCE_YOUR_CALM, ConnectionFault
 
 GLITCH = 16
 """A request that was begun in vain, or a reset we were made to send."""
+OVERSIZED = 16 * GLITCH
+"""A head over the limits: a few kilobytes that refer to the dynamic table take milliseconds to decode."""
 DOUBTFUL = 4
 """Seldom needed: SETTINGS, an empty frame, a tiny window update, a reset after the answer began."""
 SMALL_CHANGE = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgewise.protocols.hpack import Decoder, HpackError, TooManyFields
-from edgewise.protocols.http2_abuse import DOUBTFUL, GLITCH, SMALL_CHANGE
+from edgewise.protocols.http2_abuse import DOUBTFUL, GLITCH, OVERSIZED, SMALL_CHANGE
 from edgewise.protocols.http2_events import DATA, HEAD, RESET, TRAILERS, Event, Http2Limits
 from edgewise.protocols.http2_frames import (
     COMPRESSION_ERROR,
@@ -106,7 +106,7 @@ class Messages(Sending):
 
     def _refuse_head(self, stream_id: int, end: int) -> None:
         """Answer 431 to a head over the limits (RFC 6585 section 5)."""
-        self.glitches.add(DOUBTFUL)
+        self.glitches.add(OVERSIZED)
         self._put_head(stream_id, response_block(_TOO_LARGE), True)
         if not end:
             self._reply(reset_frame(stream_id, NO_ERROR))
