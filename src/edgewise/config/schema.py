@@ -81,6 +81,10 @@ class Server(Model):
     """Bytes a second at least at which clients must send and read; 0: no such limit."""
     max_connections: PositiveCount = 16384
     """Client connections of each worker at most."""
+    http2: bool = True
+    """Speak HTTP/2 with clients that want it: those that say so in the TLS handshake, or at once without TLS."""
+    http2_max_concurrent_streams: Annotated[int, Field(ge=1, le=10_000)] = 128
+    """Requests that a client may have under way on one HTTP/2 connection."""
     memo_bytes: Size = 16_777_216
     """Memory for remembered heads, of each listener in each worker; answers have a quarter of it for each route."""
     memo_entries: Count = 4096

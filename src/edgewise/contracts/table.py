@@ -28,6 +28,8 @@ class Limits:
     max_connections: int = 16384
     http2: bool = True
     """HTTP/2 is spoken where clients ask for it."""
+    http2_streams: int = 128
+    """Streams that a client may have open on one connection."""
     memo_entries: int = 4096
     memo_bytes: int = 16 << 20
 

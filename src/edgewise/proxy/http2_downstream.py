@@ -41,10 +41,10 @@ class Http2Downstream(Http2Wire):
         suffix: str,
     ) -> None:
         limits = engine.limits
-        codec = Http2Connection(
-            server=True, limits=Http2Limits(head_bytes=limits.head_bytes, head_fields=limits.head_fields)
+        bounds = Http2Limits(
+            max_streams=limits.http2_streams, head_bytes=limits.head_bytes, head_fields=limits.head_fields
         )
-        super().__init__(engine, sock, codec)
+        super().__init__(engine, sock, Http2Connection(server=True, limits=bounds))
         self.plans = plans
         self.peer = peer
         self.tls = tls

@@ -216,6 +216,8 @@ def _limits(config: Config) -> Limits:
         send_timeout=server.send_timeout,
         min_rate=server.min_rate,
         max_connections=server.max_connections,
+        http2=server.http2,
+        http2_streams=server.http2_max_concurrent_streams,
         memo_entries=server.memo_entries,
         memo_bytes=server.memo_bytes,
     )

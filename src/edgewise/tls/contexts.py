@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from edgewise.config.schema import Certificate, Tls
     from edgewise.tls.managed import Managed
 
-ALPN = ("h2", "http/1.1")
-"""Protocols offered to clients, most wanted first (RFC 7301)."""
+ALPN = ("http/1.1",)
+"""Protocols offered to clients (RFC 7301)."""
+ALPN_HTTP2 = ("h2", "http/1.1")
+"""The same with HTTP/2, most wanted first."""
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 suites: forward secrecy and authenticated encryption only (RFC 9325 section 4.2)."""
 
@@ -39,11 +41,11 @@ class ClientPolicy(NamedTuple):
     """File of accepted authorities."""
 
 
-_SettingsKey = tuple[str, str, Stamp | None]
-"""Minimum version, demand, authorities."""
-_ContextKey = tuple[Stamp, Stamp, str, str, Stamp | None]
+_SettingsKey = tuple[bool, str, str, Stamp | None]
+"""Is HTTP/2 offered; minimum version, demand, authorities."""
+_ContextKey = tuple[Stamp, Stamp, bool, str, str, Stamp | None]
 """Certificate, key and settings."""
-_OwnKey = tuple["Managed", str, str, Stamp | None]
+_OwnKey = tuple["Managed", bool, str, str, Stamp | None]
 """A certificate that edgewise gets by itself, and settings."""
 
 
@@ -86,7 +88,14 @@ class ContextSet:
     Once built, nothing changes but the certificates that edgewise gets by itself, and only by `refresh`.
     """
 
-    def __init__(self, settings: Tls, previous: ContextSet | None = None, managed: Sequence[Managed] = ()) -> None:
+    def __init__(
+        self,
+        settings: Tls,
+        previous: ContextSet | None = None,
+        managed: Sequence[Managed] = (),
+        *,
+        http2: bool = True,
+    ) -> None:
         """Load all files. Contexts of `previous` whose files and settings are unchanged are kept, so sessions resume.
 
         Raises TlsError naming the file.
@@ -95,6 +104,7 @@ class ContextSet:
         if not self._entries:
             raise TlsError("tls.certificates: TLS listeners need at least one certificate")
         self._settings = settings
+        self._http2 = http2
         self._loaded: dict[_ContextKey, ssl.SSLContext] = {}
         self._own: dict[_OwnKey, OwnContext] = {}
         self._own_at: dict[tuple[int, ClientPolicy], OwnContext] = {}
@@ -182,7 +192,7 @@ class ContextSet:
 
     def _context(self, index: int, policy: ClientPolicy, previous: ContextSet | None) -> ssl.SSLContext:
         entry = self._entries[index]
-        make = partial(_new_context, self._settings.min_version, policy)
+        make = partial(_new_context, ALPN_HTTP2 if self._http2 else ALPN, self._settings.min_version, policy)
         if isinstance(entry, tuple):
             own_key = (entry, *self._settings_key(policy))
             own = (
@@ -200,16 +210,17 @@ class ContextSet:
         return context
 
     def _settings_key(self, policy: ClientPolicy) -> _SettingsKey:
-        return self._settings.min_version, policy.demand, stamp(policy.authorities) if policy.authorities else None
+        authorities = stamp(policy.authorities) if policy.authorities else None
+        return self._http2, self._settings.min_version, policy.demand, authorities
 
 
-def _new_context(min_version: str, policy: ClientPolicy) -> ssl.SSLContext:
+def _new_context(protocols: Sequence[str], min_version: str, policy: ClientPolicy) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[min_version]
     context.set_ciphers(CIPHERS)
     # Renegotiation lets a client make the server work for one request; compression leaks secrets (RFC 9325 section 3).
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    context.set_alpn_protocols(list(ALPN))
+    context.set_alpn_protocols(list(protocols))
     if policy.authorities:
         load_authorities(context, policy.authorities)
         context.verify_mode = _DEMANDS[policy.demand]

@@ -63,7 +63,7 @@ def build_contexts(config: Config, previous: ContextSet | None = None) -> Contex
     managed = managed_certificates(config)
     if not (managed or config.tls.certificates) and config.tls.directory is None:
         return None
-    contexts = ContextSet(config.tls, previous, managed)
+    contexts = ContextSet(config.tls, previous, managed, http2=config.server.http2)
     for warning in contexts.warnings:
         _log.warning("%s", warning)
     return contexts
