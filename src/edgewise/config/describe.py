@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from edgewise.config import addresses, patterns, values
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
+from edgewise.config.state import STATE_URL_VALIDATOR
 from edgewise.config.tls import HSTS_VALIDATOR, SWITCH_VALIDATOR
 from edgewise.config.types import FILE_VALIDATORS
 from edgewise.config.upstreams import SERVER_VALIDATOR, TRUE_VALIDATOR
@@ -42,6 +43,7 @@ _VALIDATED: dict[Any, str] = {
     patterns.check_redirect: "template",
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
     SERVER_VALIDATOR: "address or table",
+    STATE_URL_VALIDATOR: "URL",
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
     HSTS_VALIDATOR: "age or table",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
+from edgewise.config.state import State
 from edgewise.config.tls import Acme, Certificate, ClientAuth, ExternalAccount, Hsts, Tls, TlsHost
 from edgewise.config.types import (
     Count,
@@ -37,8 +38,9 @@ from edgewise.config.upstreams import (
 
 __all__ = [
     "AccessLog", "Acme", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "ExternalAccount", "HeaderEdits",
-    "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sticky",
-    "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
+    "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "State",
+    "Sticky", "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts",
+    "UpstreamTls",
 ]  # fmt: skip
 
 
@@ -124,6 +126,8 @@ class Config(Model):
     """Log of finished requests."""
     tls: Tls = Tls()
     """Certificates and TLS settings."""
+    state: State | None = None
+    """Shared state; without this table there is none, unless something configured needs it."""
     upstreams: dict[Name, Upstream] = Field(default={})
     """Groups of servers, by name."""
     routes: list[Route] = Field(default=[])
