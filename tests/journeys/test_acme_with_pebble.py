@@ -35,12 +35,18 @@ class Pair:
         authority = {key: options.pop(key) for key in ("seconds", "external", "slow") if key in options}
         self.pebble = Pebble(directory / "pebble", http_port, tls_port, **authority)
         acme = f'[tls.acme]\ndirectory = "{self.pebble.url}"\nca_file = "{self.pebble.ca_file}"\n{lines}'
-        self.site = HttpsSite(directory / "edgewise", f"{tls}\n{acme}", ports=self.ports, **options)
+        try:
+            self.site = HttpsSite(directory / "edgewise", f"{tls}\n{acme}", ports=self.ports, **options)
+        except BaseException:
+            self.pebble.stop()
+            raise
 
     def stop(self) -> None:
         """Stop both."""
-        self.site.stop()
-        self.pebble.stop()
+        try:
+            self.site.stop()
+        finally:
+            self.pebble.stop()
 
 
 Start = Callable[..., Pair]

@@ -31,9 +31,13 @@ def trust_command(file: Path | None, uninstall: bool) -> None:
         raise BadConfiguration(error) from None
     if not settings.internal or settings.directory is None:
         raise click.ClickException(f"{path} does not use the internal authority: set tls.internal = true")
-    root, store = root_file(Path(settings.directory)), TrustStore()
-    if not root.exists():
-        raise click.ClickException(f"there is no root certificate at {root} yet: start edgewise once")
+    root, store = root_file(Path(settings.directory).absolute()), TrustStore()
+    try:
+        root.stat()
+    except FileNotFoundError:
+        raise click.ClickException(f"there is no root certificate at {root} yet: start edgewise once") from None
+    except OSError as error:
+        raise click.ClickException(f"{root}: {error.strerror}: run this as edgewise's user, or as root") from None
     if not store.usable:
         what = "trusted no more" if uninstall else "trusted"
         lines = [f"  {line}" for line in store.by_hand(root, uninstall=uninstall)]

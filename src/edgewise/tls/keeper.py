@@ -120,11 +120,15 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
 
     def follow(self, managed: Sequence[Managed], issuer: Issuer | None, store: Store | None) -> None:
-        """Keep these certificates from now on, from this issuer. An order under way is finished first."""
-        before, self._issuer, self._store = self._issuer, issuer, store
-        if before is not None and before is not issuer:
-            before.close()
-        self._entries = {each.name: _Entry(each, store) for each in managed} if store is not None else {}
+        """Keep these certificates from now on, from this issuer.
+
+        An order under way is finished by the issuer that it began with, and counts where its certificate is still kept.
+        """
+        self._issuer, self._store = issuer, store
+        known = {entry.managed: entry for entry in self._entries.values()}
+        self._entries = {}
+        if store is not None:
+            self._entries = {each.name: known.get(each) or _Entry(each, store) for each in managed}
         self._wake.set()
 
     def start(self) -> None:

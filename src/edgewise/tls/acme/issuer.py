@@ -38,7 +38,8 @@ class AcmeIssuer:
         self._challenges = challenges
         self._answer = answer
         self._transport = Transport(settings.ca_file)
-        # A thread of its own, which nothing waits for at the end: a request may hang for half a minute.
+        # A thread of its own, which nothing waits for at the end: a request may hang for half a minute. It ends with
+        # this object, so an order that outlives a reload can finish.
         self._thread = ThreadPoolExecutor(1, "acme")
 
     @property
