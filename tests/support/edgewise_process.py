@@ -49,6 +49,21 @@ def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIEN
     raise AssertionError(f"waited in vain until {what}")
 
 
+def wait_settled(value: Callable[[], Any], what: str, seconds: float = 0.5) -> Any:
+    """Return a value once it has stayed the same for so long."""
+    last, since = value(), time.monotonic()
+
+    def settled() -> bool:
+        nonlocal last, since
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > seconds
+
+    wait_until(settled, f"{what} stays the same")
+    return last
+
+
 def wait_for_port(port: int, alive: Callable[[], bool] = lambda: True) -> bool:
     """Wait until something accepts connections on `port`; False when `alive` says it never will."""
 
