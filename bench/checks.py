@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from bench.arena import BIG_SIZE, BODY, Arena
+from bench.load import run
 from bench.peers import Running
 from bench.processes import wait_until
 from bench.websocket import FrameReader, frame
@@ -36,6 +37,7 @@ def check(running: Running, arena: Arena) -> None:
     with contextlib.closing(secure):
         _expect(_get(secure, "/hello") == BODY.encode(), f"{name} answers with another body over TLS")
         _check_fields(running, _echo(secure), _echo(secure))
+    _check_http2(running, arena)
     _check_websocket(running)
     _check_log(running)
 
@@ -48,6 +50,16 @@ def _check_fields(running: Running, first: dict[str, Any], second: dict[str, Any
     if running.peer.request_id:
         identities = {one.get("x-request-id"), two.get("x-request-id")}
         _expect(None not in identities and len(identities) == 2, f"{name} sets no request id of its own: {identities}")
+
+
+def _check_http2(running: Running, arena: Arena) -> None:
+    """HTTP/2 by ALPN, and a gRPC call with its trailers."""
+    body = run(["nghttp", "--no-verify-peer", f"https://127.0.0.1:{running.https_port}/hello"], 10)
+    _expect(body == BODY, f"{running.name} answers with another body over HTTP/2")
+    call = ["nghttp", "-nv", "-d", str(arena.directory / "message.bin"), "-H", "te: trailers"]
+    call += ["-H", "content-type: application/grpc", f"http://127.0.0.1:{running.grpc_port}/bench.Echo/Unary"]
+    frames = run(call, 10)
+    _expect("grpc-status: 0" in frames, f"{running.name} does not forward gRPC:\n{frames[-1000:]}")
 
 
 def _check_websocket(running: Running) -> None:

@@ -159,7 +159,7 @@ def start(peer: Peer, directory: Path, values: dict[str, object], core: int) -> 
     directory.mkdir(parents=True, exist_ok=True)
     output = directory / "output.log"
     log = output if peer.logs_to_output else directory / "access.log"
-    merged = {"server_options": "", **values, **peer.options, "dir": directory, "log": log}
+    merged = {"server_options": "", "route_options": "", **values, **peer.options, "dir": directory, "log": log}
     for name in peer.templates:
         (directory / name).write_text(render(TEMPLATES / name, merged))
     command = [program, *(argument.replace("@dir@", str(directory)) for argument in peer.command)]
