@@ -27,7 +27,7 @@ class Field(NamedTuple):
 class FieldLines:
     """The field lines of a request head and all that follows from them: one record for every head that has them.
 
-    A line that is a secret (the first Cookie or Authorization) is not among them: it belongs to its head alone, and
+    A line that is a secret (the last Cookie, else the last Authorization) is not among them: it belongs to its head alone, and
     goes between `before` and `after`.
     """
 

