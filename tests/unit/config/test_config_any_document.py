@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgewise.config import ConfigError, Problem, build
 from edgewise.config.problems import dotted
 
-COMPLETE = Path(__file__).parents[2] / "golden" / "config" / "valid" / "complete.toml"
+VALID = Path(__file__).parents[2] / "golden" / "config" / "valid"
 JUNK: list[Any] = [
     "", "x", "a b", "\n", "off", "é", "/", "{", -1, 0, 1, 10**30, 0.5, 1e300, float("inf"), float("nan"), True, False,
     [], {}, [{}], [1], [""], [[]], {"a": 1}, {"": ""}, {"a": {}}, datetime.date(2026, 1, 1), ["x", "x"], None,
@@ -25,8 +25,14 @@ def paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int,
     return [found for key, inner in items for found in [(*path, key), *paths(inner, (*path, key))]]
 
 
-DOCUMENT = tomllib.loads(COMPLETE.read_text())
-PATHS = paths(DOCUMENT)
+DOCUMENTS = [tomllib.loads((VALID / name).read_text()) for name in ("complete.toml", "automatic_https.toml")]
+PATHS = [(document, path) for document in DOCUMENTS for path in paths(document)]
+CHANGES = st.sampled_from(DOCUMENTS).flatmap(
+    lambda document: st.tuples(
+        st.just(document),
+        st.lists(st.tuples(st.sampled_from(paths(document)), st.sampled_from(JUNK)), min_size=1, max_size=4),
+    )
+)
 
 
 def problems(document: dict[str, Any]) -> list[Problem]:
@@ -49,10 +55,12 @@ def replaced(document: Any, path: tuple[Any, ...], value: Any) -> None:
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(JUNK)), min_size=1, max_size=4))
-def test_junk_at_any_key_gives_problems_in_plain_words(changes: list[tuple[tuple[str | int, ...], Any]]) -> None:
-    document = copy.deepcopy(DOCUMENT)
-    for path, value in changes:
+@given(CHANGES)
+def test_junk_at_any_key_gives_problems_in_plain_words(
+    changes: tuple[dict[str, Any], list[tuple[tuple[str | int, ...], Any]]],
+) -> None:
+    document = copy.deepcopy(changes[0])
+    for path, value in changes[1]:
         replaced(document, path, copy.deepcopy(value))
     for problem in problems(document):
         assert problem.key
@@ -62,8 +70,8 @@ def test_junk_at_any_key_gives_problems_in_plain_words(changes: list[tuple[tuple
 
 @settings(deadline=None)
 @given(st.sampled_from(PATHS))
-def test_an_unknown_key_beside_any_key_is_told(path: tuple[str | int, ...]) -> None:
-    document = copy.deepcopy(DOCUMENT)
+def test_an_unknown_key_beside_any_key_is_told(place: tuple[dict[str, Any], tuple[str | int, ...]]) -> None:
+    document, path = copy.deepcopy(place[0]), place[1]
     free = {"hosts", "headers", "query", "split", "set", "add", "accel", "sni", "upstreams"}
     if isinstance(path[-1], int) or (len(path) > 1 and path[-2] in free):
         return
