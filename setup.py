@@ -16,7 +16,7 @@ COMPILED = """
     protocols/http1 protocols/http1_fields protocols/http1_chunked protocols/memo
     contracts/plan contracts/exchange contracts/endpoint
     proxy/memo proxy/plans proxy/lifecycle proxy/attempts proxy/pool proxy/downstream proxy/upstream proxy/content
-    proxy/relay proxy/messages proxy/poller
+    proxy/relay proxy/grpc proxy/messages proxy/poller
     balancer/policies router/match
     telemetry/access_log telemetry/log_format telemetry/metrics
 """.split()

@@ -43,6 +43,7 @@ _FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 _IDENTIFIERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _SRV = re.compile(r"_[A-Za-z0-9-]+\._(?:tcp|udp)(?:\.[A-Za-z0-9_-]{1,63})+\.?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_RETRY_WORDS = ("connect", "grpc-unavailable")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -131,13 +132,14 @@ def check_status_range(value: object) -> int | str:
 
 
 def check_retry_condition(value: object) -> int | str:
-    """Return "connect" or a status from 400 to 599. Raises BadValue."""
-    if value == "connect" and isinstance(value, str):
+    """Return "connect", "grpc-unavailable" or a status from 400 to 599. Raises BadValue."""
+    if isinstance(value, str) and value in _RETRY_WORDS:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
         return value
-    close = nearest(value, ["connect"]) if isinstance(value, str) else ""
-    raise BadValue(f"{show(value)} is not a reason to retry", '"connect" or a status from 400 to 599', close)
+    close = nearest(value, _RETRY_WORDS) if isinstance(value, str) else ""
+    expected = '"connect", "grpc-unavailable" or a status from 400 to 599'
+    raise BadValue(f"{show(value)} is not a reason to retry", expected, close)
 
 
 def check_token(text: str) -> str:

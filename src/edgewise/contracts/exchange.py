@@ -17,9 +17,9 @@ class Exchange:
 
     __slots__ = (
         "answered", "attempting", "attempts", "body", "client", "connected", "context", "dispatched", "end", "ended",
-        "endpoint", "failure", "first_byte", "group", "head", "hedge", "plan", "primary", "request", "request_bytes",
-        "request_id", "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale", "started", "status",
-        "task", "tried", "upstream", "waiting",
+        "endpoint", "failure", "first_byte", "group", "grpc", "head", "hedge", "plan", "primary", "request",
+        "request_bytes", "request_id", "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale", "started",
+        "status", "task", "tried", "upstream", "waiting",
     )  # fmt: skip
 
     def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:
@@ -70,6 +70,8 @@ class Exchange:
         """Upstream head rebuilt by a filter; None: the plan's own is sent."""
         self.body: Any = None
         """State of the request content still to be relayed; None when there is none (left)."""
+        self.grpc: Any = None
+        """State of a gRPC call (`proxy.grpc.Call`): has `.status` (int or None); None for what is none."""
         self.answered = False
         """A final response head went to the client: nothing can be retried any more."""
         self.retrying = False

@@ -85,8 +85,8 @@ class Http2Connection(Messages):
     """One connection, as the server or the client of it."""
 
     __slots__ = (
-        "_block", "_block_flags", "_block_frames", "_block_id", "_held", "_preface", "_table", "error",
-        "peer_max_streams",
+        "_block", "_block_flags", "_block_frames", "_block_id", "_held", "_preface", "_table", "_widest",
+        "error", "peer_max_streams",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, limits: Http2Limits = _DEFAULTS) -> None:
@@ -95,6 +95,8 @@ class Http2Connection(Messages):
         """What ended the connection: the code that was sent in GOAWAY, and why."""
         self.peer_max_streams = MOST
         """How many streams the peer lets us have open."""
+        self._widest = FIRST_WINDOW
+        """The largest window that the peer ever gave us on the connection."""
         self._preface = PREFACE if server else b""
         """What is still to come of the client's preface."""
         self._table = _FIRST
@@ -316,9 +318,10 @@ class Http2Connection(Messages):
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:
         increment = parse_uint32(payload, "WINDOW_UPDATE") & MOST
-        self.glitches.add(SMALL_CHANGE if increment >= _TINY_UPDATE else DOUBTFUL)
         if not stream_id:
             self._window += increment
+            self._weigh_update(increment, self._window, self._widest)
+            self._widest = max(self._widest, self._window)
             if not increment:
                 raise ConnectionFault(PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
             if self._window > MOST:
@@ -326,13 +329,25 @@ class Http2Connection(Messages):
             return
         stream = self._streams.get(stream_id)
         if stream is None:
+            self.glitches.add(SMALL_CHANGE if increment >= _TINY_UPDATE else DOUBTFUL)
             self._check_not_idle(stream_id)
             return
         stream.window += increment
+        self._weigh_update(increment, stream.window, self._stream_window)
         if not increment:
             raise StreamFault(PROTOCOL_ERROR, "WINDOW_UPDATE by nothing")
         if stream.window > MOST:
             raise StreamFault(FLOW_CONTROL_ERROR, "stream window overflows")
+
+    def _weigh_update(self, increment: int, window: int, usual: int) -> None:
+        """Count an update that leaves `window`; one that only gives back what we sent costs nothing, however small.
+
+        gRPC's C core gives back each message by itself, in both windows, and a message may have five bytes.
+        """
+        if increment >= _TINY_UPDATE:
+            self.glitches.add(SMALL_CHANGE)
+        elif not increment or window > usual:
+            self.glitches.add(DOUBTFUL)
 
     def _on_lone_continuation(self, flags: int, stream_id: int, payload: bytes) -> None:
         raise ConnectionFault(PROTOCOL_ERROR, "CONTINUATION without HEADERS")

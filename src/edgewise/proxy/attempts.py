@@ -5,11 +5,13 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from edgewise.protocols.grpc import Status
 from edgewise.proxy import hedging, lifecycle
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.plan import ResponsePlan
     from edgewise.proxy.lifecycle import Connection
 
 _STALE_TRIES = 3
@@ -70,10 +72,18 @@ def failed(exchange: Exchange, status: int, end: str, reason: str, *, sent: bool
         lifecycle.fail(exchange, status, end, reason)
 
 
-def retry_status(exchange: Exchange, connection: Connection, status: int) -> bool:
-    """Try another server instead of passing `status` on, where the upstream's settings say so and it is safe."""
+def retry_answer(exchange: Exchange, connection: Connection, plan: ResponsePlan) -> bool:
+    """Try another server instead of passing an answer on, where the upstream's settings say so and it is safe.
+
+    Who asks for retries of calls that ended UNAVAILABLE says that they are safe: every call is a POST.
+    """
     group = exchange.group
-    if group is None or status not in group.retry.on_statuses or not _may_retry(exchange, sent=True):
+    if group is None:
+        return False
+    unavailable = group.retry.on_grpc_unavailable and plan.grpc_status == Status.UNAVAILABLE
+    if plan.status not in group.retry.on_statuses and not unavailable:
+        return False
+    if not _may_retry(exchange, sent=True, safe=unavailable):
         return False
     ended(exchange, ok=False)
     connection.abandon()
@@ -89,14 +99,14 @@ def _repeatable(exchange: Exchange, *, sent: bool) -> bool:
     return bool(exchange.body is None or exchange.body.rewind())
 
 
-def _may_retry(exchange: Exchange, *, sent: bool) -> bool:
+def _may_retry(exchange: Exchange, *, sent: bool, safe: bool = False) -> bool:
     """The budget holds for what a server had to work on; one that could not be reached lost nothing."""
     group = exchange.group
     assert group is not None
     retry = group.retry
     if exchange.attempts >= retry.attempts or not (within_budget(group) if sent else retry.on_connect):
         return False
-    return _repeatable(exchange, sent=sent)
+    return _repeatable(exchange, sent=sent and not safe)
 
 
 def within_budget(group: Upstream) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgewise.http.head import CHUNKED
 from edgewise.protocols.errors import ProtocolError
@@ -30,6 +30,9 @@ class RequestContent:
         "_chunked", "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started",
         "buffering", "complete", "continued", "pending", "pending_bytes", "trailers", "upstream",
     )  # fmt: skip
+
+    timed: ClassVar[bool] = True
+    """The client has its own time to send; else the server's counts from what came of the request too."""
 
     def __init__(self, exchange: Exchange, client: Downstream | Http2Stream, replay_limit: int) -> None:
         self._exchange = exchange
@@ -123,7 +126,7 @@ class RequestContent:
             if not self.upstream.send_content(data, self):
                 self._client.pause_reading()
                 self._client.deadline = FOREVER  # it is the server that keeps the client waiting
-            if self.complete:
+            if self.complete or not self.timed:
                 self.upstream.await_answer()
             return
         self.pending.append(data)
@@ -178,6 +181,7 @@ class UnreadContent:
 
     complete = False
     upstream = None
+    timed: ClassVar[bool] = True
 
     def feed(self, data: bytes) -> None:
         """Drop what still arrives while the answer is being written."""

@@ -82,12 +82,15 @@ class Http2Downstream(Http2Wire):
 
     def _begin(self, stream_id: int, head: bytes) -> None:
         stream = self.streams[stream_id] = Http2Stream(self, stream_id)
+        timeout = None
         try:
-            plan = self.plans.memo.young.get(head) or self.plans.find(head)
+            plan = self.plans.memo.young.get(head)
+            if plan is None:
+                plan, timeout = self.plans.find_call(head)
         except ProtocolError as error:
             lifecycle.refuse(stream, empty_plan(self.engine.table.unmatched, minor=2), error.status, error.detail)
             return
-        lifecycle.begin(stream, plan)
+        lifecycle.begin(stream, plan, timeout)
 
     # ---- time --------------------------------------------------------------------------------------------------------
 

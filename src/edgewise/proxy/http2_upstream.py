@@ -21,7 +21,7 @@ from edgewise.protocols.http2 import (
     Http2Error,
     Http2Limits,
 )
-from edgewise.proxy import attempts, lifecycle, pool
+from edgewise.proxy import attempts, grpc, lifecycle, pool
 from edgewise.proxy.http2_wire import CANCEL, REFUSED_STREAM, Http2Wire
 from edgewise.proxy.relay import Relay
 from edgewise.proxy.wire import FOREVER
@@ -302,8 +302,10 @@ class UpstreamStream:
 
     def relay(self, plan: ResponsePlan, head: bytes, rest: bytes) -> None:
         """Pass the content on, behind `head`, as it comes."""
-        assert self.exchange is not None
-        self._relay = Relay(self.exchange, self, plan, head)
+        exchange = self.exchange
+        assert exchange is not None
+        make = Relay if exchange.grpc is None else grpc.relay
+        self._relay = make(exchange, self, plan, head)
         held, self._held = self._held, []
         for content, end, trailers in held:
             self._pass_on(content, end, trailers)
@@ -394,7 +396,9 @@ class UpstreamStream:
         elif exchange.answered:
             attempts.ended(exchange, ok=False)
             lifecycle.fail(exchange, 504, "upstream-body", "no content in time")
-        elif body is not None and not body.complete and not self.connection.codec.waits(self.stream_id):
+        elif (
+            body is not None and not body.complete and body.timed and not self.connection.codec.waits(self.stream_id)
+        ):
             self.deadline = now + self._timeout  # the client is still sending: its own deadline counts
         else:
             if self.connection.heard < exchange.dispatched:

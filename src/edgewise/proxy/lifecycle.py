@@ -13,7 +13,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import attempts, files, hedging, phases, pool, tunnel
+from edgewise.proxy import attempts, files, grpc, hedging, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
@@ -33,8 +33,11 @@ _INTERNAL_REDIRECTS = 8
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-def begin(client: Downstream | Http2Stream, plan: Plan) -> None:
-    """A head is in: make the record, and go straight to a server where nothing has to be looked at first."""
+def begin(client: Downstream | Http2Stream, plan: Plan, grpc_timeout: bytes | None = None) -> None:
+    """A head is in: make the record, and go straight to a server where nothing has to be looked at first.
+
+    `grpc_timeout` is that of a gRPC call in whose plan it is not.
+    """
     engine = client.engine
     exchange = Exchange(client, plan, monotonic(), engine.next_id())
     client.exchange = exchange
@@ -42,7 +45,7 @@ def begin(client: Downstream | Http2Stream, plan: Plan) -> None:
     engine.requests += 1
     if plan.simple:
         dispatch(exchange)
-    else:
+    elif plan.grpc is None or grpc.begin(exchange, plan.grpc, grpc_timeout):
         _check(exchange)
 
 
@@ -71,7 +74,11 @@ def _check(exchange: Exchange) -> None:
         if 0 < route.body_limit < plan.body:
             return fail(exchange, 413, "edge-limit", "request content over the route's limit")
         limit = exchange.group.retry.body_limit if exchange.group is not None else 0
-        exchange.body = content = RequestContent(exchange, client, limit)
+        if plan.grpc is None:
+            content = RequestContent(exchange, client, limit)
+        else:
+            content = grpc.content(exchange, plan.grpc, client, limit)
+        exchange.body = content
         if content.buffering:
             return _read_first(exchange, content)
         if client.buffer:
@@ -159,6 +166,8 @@ def own_lines(exchange: Exchange) -> bytes:
     trace_id, flags = plan.trace or (request_id, "00")
     origin = client.suffix if not (plan.forwarded_for or plan.forwarded_proto) else _trusted_origin(exchange)
     own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n{origin}"
+    if exchange.grpc is not None:
+        own = exchange.grpc.timeout_line() + own
     return own.encode("latin-1")
 
 
@@ -203,8 +212,10 @@ def _look_at_response(exchange: Exchange, connection: Connection, plan: Response
     status = plan.status
     if status < 200:
         return _interim(exchange, connection, plan, rest)
-    if attempts.retry_status(exchange, connection, status):
+    if attempts.retry_answer(exchange, connection, plan):
         return None
+    if plan.grpc_status is not None:
+        exchange.grpc.status = plan.grpc_status
     if plan.accel is not None:
         attempts.ended(exchange, ok=True)
         exchange.upstream = None
@@ -299,6 +310,8 @@ def finish(exchange: Exchange, now: float = 0.0) -> None:
     exchange.ended = now = now or monotonic()
     client = exchange.client
     client.engine.finished += 1
+    if exchange.grpc is not None:
+        exchange.grpc.ended()
     for done in exchange.route.done:
         done(exchange)
     body = exchange.body
@@ -319,6 +332,8 @@ def _closes(exchange: Exchange) -> bool:
 
 def answer(exchange: Exchange, response: Answer) -> None:
     """Send a whole answer made at the edge."""
+    if exchange.grpc is not None:
+        response = exchange.grpc.answer(response)
     exchange.status = response.status
     exchange.answered = True
     client, plan = exchange.client, exchange.plan
@@ -340,11 +355,16 @@ def answer(exchange: Exchange, response: Answer) -> None:
 
 
 def fail(exchange: Exchange, status: int, end: str, reason: str) -> None:
-    """End an exchange with an error answer, or by cutting the connection where an answer had begun."""
+    """End an exchange with an error answer, or by cutting the connection where an answer had begun.
+
+    `status` 0: the client takes no answer.
+    """
     exchange.end = end
     exchange.failure = reason
     attempts.abandon(exchange)
     client = exchange.client
+    if exchange.answered and exchange.grpc is not None and exchange.grpc.cut(status):
+        return
     if exchange.answered or exchange.plan.tunnel:
         client.close(cut=True)
         finish(exchange)

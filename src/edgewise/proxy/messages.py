@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from edgewise.contracts.plan import Answer, Plan, Route
+from edgewise.contracts.plan import Answer, Plan
 from edgewise.contracts.table import Refusal
-from edgewise.http.head import RequestHead
 from edgewise.http.statuses import reason
 
 _PLAIN = (b"Content-Type", b"text/plain; charset=utf-8")
@@ -36,7 +35,7 @@ def answer_plan(plan: Plan, answer: Answer) -> Plan:
     return plan
 
 
-def refuse_plan(route: Route, request: RequestHead, refusal: Refusal) -> Plan:
-    """Return the plan of a request that no route answers."""
+def refuse_plan(plan: Plan, refusal: Refusal) -> Plan:
+    """Make `plan` that of a request that no route answers."""
     extra = ((b"Allow", b", ".join(refusal.allow)),) if refusal.allow else ()
-    return answer_plan(Plan(route, request), error_answer(refusal.status, extra))
+    return answer_plan(plan, error_answer(refusal.status, extra))

@@ -9,9 +9,11 @@ from __future__ import annotations
 from edgewise.contracts.plan import Params, Plan, Prototype, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, FieldLines, RequestHead, ResponseHead, plain_head
+from edgewise.protocols.grpc import Kind
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
 from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
 from edgewise.protocols.trace_context import trace_context
+from edgewise.proxy.grpc_heads import answer_lines, grpc_request, metadata_lines, without_timeout
 from edgewise.proxy.memo import Memo, cost
 from edgewise.proxy.messages import answer_plan, refuse_plan
 
@@ -64,6 +66,15 @@ class Plans:
             plan = self._make(head)
             self.memo.offer(head, plan)
         return plan
+
+    def find_call(self, head: bytes) -> tuple[Plan, bytes | None]:
+        """As `find`, for HTTP/2; a gRPC call's deadline differs each time, so it is returned beside the plan."""
+        parted = without_timeout(head)
+        if parted is not None:
+            plan = self.find(parted[0])
+            if plan.grpc is not None:
+                return plan, parted[1]
+        return self.find(head), None
 
     def _make(self, head: bytes) -> Plan:
         """As `make_plan`, by a prototype where route, method and field lines are known."""
@@ -125,26 +136,33 @@ def matched_plan(
 ) -> Plan:
     """Prepare what follows from a parsed head and its route."""
     if isinstance(match, Refusal):
-        return refuse_plan(table.unmatched, request, match)
+        return refuse_plan(_begun_plan(table.unmatched, request), match)
     route, params = match
-    plan = Plan(route, request)
+    plan = _begun_plan(route, request)
     if table.contexts is not None:
         plan.tls_key = table.contexts.key(request.host.decode("latin-1"))
         if plan.tls_key and scheme == b"http" and route.answer is None:  # nobody asked for the client's certificate
-            return refuse_plan(table.unmatched, request, Refusal(421))
+            return refuse_plan(_begun_plan(table.unmatched, request), Refusal(421))
     if route.answer is not None:
         return answer_plan(plan, route.answer(request, params, scheme))
     if not route.websocket or (route.upstream is not None and route.upstream.http2):
         plan.upgrade = None
     plan.idempotent = request.method in IDEMPOTENT
-    plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits)
+    plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits, _form(plan))
     plan.simple = route.direct and plan.idempotent and not (trusted or plan.body or plan.upgrade or plan.tls_key)
     target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
-    if trusted or request.lines.telling or route.forward_edits or plan.tls_key:
+    if trusted or request.lines.telling or route.forward_edits or plan.tls_key or plan.grpc is not None:
         plan.head = request_bytes(plan, request, target, trusted=trusted)
     else:
         plan.prototype = _prototype(plan, request)
         plan.head = _prototype_head(plan.prototype, request, target)
+    return plan
+
+
+def _begun_plan(route: Route, request: RequestHead) -> Plan:
+    plan = Plan(route, request)
+    if request.method == b"POST":
+        plan.grpc = grpc_request(request, route)
     return plan
 
 
@@ -200,7 +218,7 @@ def request_bytes(plan: Plan, request: RequestHead, target: bytes, *, trusted: b
 def _framing(plan: Plan, request: RequestHead) -> bytes:
     """Return the field lines that tell the server where the content ends, and of an upgrade."""
     framing = b""
-    if plan.body == CHUNKED:
+    if plan.body == CHUNKED or (plan.grpc is not None and plan.grpc.translated):
         framing = b"Transfer-Encoding: chunked\r\n"
     elif plan.body or (request.method not in _BODILESS and request.get(b"content-length") is not None):
         framing = b"Content-Length: %d\r\n" % plan.body
@@ -212,7 +230,10 @@ def _framing(plan: Plan, request: RequestHead) -> bytes:
 def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:
     """Return the field lines to forward where what is added depends on them: a trace, Via, another proxy's word."""
     drop = SET_ANEW | hop_by_hop(request.lines)
-    lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
+    if plan.grpc is None:
+        lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
+    else:
+        lines = metadata_lines(request, plan.grpc, plan.route, drop)
     get = request.get
     plan.trace, state = trace_context(request.fields)
     if state:
@@ -263,21 +284,30 @@ def edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> l
 class Responses:
     """Response heads of one route for one kind of request."""
 
-    __slots__ = ("_close", "_head_only", "_minor", "_route", "memo")
+    __slots__ = ("_close", "_form", "_head_only", "_minor", "_route", "memo")
 
-    def __init__(self, route: Route, head_only: bool, close: bool, minor: int, limits: Limits) -> None:
+    def __init__(
+        self, route: Route, head_only: bool, close: bool, minor: int, limits: Limits, form: Kind = Kind.NONE
+    ) -> None:
         self.memo = Memo(limits.memo_entries // 4, limits.memo_bytes // 4)
         self._route = route
         self._head_only = head_only
         self._close = close
         self._minor = minor
+        self._form = form
+        """How answers to gRPC requests go to the client; NONE: the requests are none."""
 
     def find(self, head: bytes) -> ResponsePlan:
         """Return the plan of an upstream's response head. Raises ProtocolError(502) where it breaks the protocol."""
         plan: ResponsePlan | None = self.memo.get(head)
         if plan is None:
             plan = make_response_plan(
-                self._route, parse_response_head(head), head_only=self._head_only, close=self._close, minor=self._minor
+                self._route,
+                parse_response_head(head),
+                head_only=self._head_only,
+                close=self._close,
+                minor=self._minor,
+                form=self._form,
             )
             self.memo.offer(head, plan)
         return plan
@@ -285,29 +315,37 @@ class Responses:
 
 def closing_responses(plan: Plan, limits: Limits) -> Responses:
     """Return the memo for answers to `plan` after which the client's connection must end."""
-    return response_memo(plan.route, plan.is_head, True, plan.request.minor, limits)
+    return response_memo(plan.route, plan.is_head, True, plan.request.minor, limits, _form(plan))
 
 
-def response_memo(route: Route, head_only: bool, close: bool, minor: int, limits: Limits) -> Responses:
+def _form(plan: Plan) -> Kind:
+    return Kind.NONE if plan.grpc is None else plan.grpc.form
+
+
+def response_memo(
+    route: Route, head_only: bool, close: bool, minor: int, limits: Limits, form: Kind = Kind.NONE
+) -> Responses:
     """Return the route's memo for a kind of request, made on first use."""
-    kind = head_only + 2 * close + 4 * minor
+    kind = head_only + 2 * close + 4 * minor + 16 * form
     memo: Responses | None = route.response_memos.get(kind)
     if memo is None:
-        memo = route.response_memos[kind] = Responses(route, head_only, close, minor, limits)
+        memo = route.response_memos[kind] = Responses(route, head_only, close, minor, limits, form)
     return memo
 
 
 def make_response_plan(
-    route: Route, response: ResponseHead, *, head_only: bool, close: bool, minor: int
+    route: Route, response: ResponseHead, *, head_only: bool, close: bool, minor: int, form: Kind = Kind.NONE
 ) -> ResponsePlan:
     """Prepare what the client gets for an upstream's response head."""
     plan = ResponsePlan(response)
     if head_only and response.status >= 200:
         plan.body = NO_BODY
-    _frame(plan, minor, close)
     hops = hop_by_hop(response)
     dropped = _USUAL_DROP if hops is HOP_BY_HOP else hops | _RESPONSE_DROP
     lines = [line for name, _, line in response.fields if name not in dropped]
+    if form:
+        lines = answer_lines(plan, form, lines)
+    _frame(plan, minor, close)
     if route.response_edits:
         lines = edited(lines, route.response_edits)
     lines += _framing_lines(plan, response, head_only, minor)
@@ -317,8 +355,9 @@ def make_response_plan(
     if not plan.dateless:
         plan.head += b"\r\n"
     retried = route.upstream is None or response.status in route.upstream.retry.on_statuses
+    looked_at = retried or plan.grpc_status is not None
     plan.sendable = not (
-        plan.dateless or response.status < 200 or route.response_filters or plan.accel is not None or retried
+        plan.dateless or response.status < 200 or route.response_filters or plan.accel is not None or looked_at
     )
     return plan
 
@@ -346,6 +385,8 @@ def _framing_lines(plan: ResponsePlan, response: ResponseHead, head_only: bool, 
         return [b"Connection: Upgrade\r\nUpgrade: " + response.upgrade + b"\r\n"] if response.upgrade else lines
     if plan.chunk:
         lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif plan.grpc_status is not None and minor == 2:
+        pass  # the head is trailers to a gRPC client, and its metadata
     elif plan.body >= 0 and plan.status != 204:
         length = response.get(b"content-length")
         if length is not None:

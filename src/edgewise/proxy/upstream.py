@@ -188,6 +188,10 @@ class UpstreamConnection:
         if exchange.plan.tunnel:
             tunnel.join(exchange, self)
             return
+        if exchange.plan.grpc is not None and exchange.plan.grpc.translated:
+            reason = "gRPC-Web is translated for servers that speak HTTP/2"
+            attempts.failed(exchange, 502, "upstream-connect", reason, sent=False)
+            return
         if self.reused and not exchange.plan.idempotent and not self._still_open():
             attempts.failed(exchange, 502, "upstream-send", "connection closed", sent=False, stale=True)
             return
@@ -340,7 +344,9 @@ class UpstreamConnection:
         elif exchange.answered:
             attempts.ended(exchange, ok=False)
             lifecycle.fail(exchange, 504, "upstream-body", "no content in time")
-        elif exchange.body is not None and not exchange.body.complete and self._out is None:
+        elif (
+            exchange.body is not None and not exchange.body.complete and exchange.body.timed and self._out is None
+        ):
             self.deadline = now + self._timeout  # the client is still sending: its own deadline counts
         else:
             attempts.failed(exchange, 504, "upstream-head", "no answer in time")

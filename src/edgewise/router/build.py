@@ -127,6 +127,8 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream])
     route.upstream = upstreams[spec.upstream] if spec.upstream is not None else None
     if spec.split:
         route.split = _split({upstreams[key]: weight for key, weight in spec.split.items()})
+    names = [spec.upstream] if spec.upstream is not None else list(spec.split)
+    route.http2 = bool(names) and all(upstreams[name].http2 for name in names)
     route.answer = _answer(spec)
     route.rewrite = _rewrite(spec)
     route.forward_edits = _edits(spec.request_headers)

@@ -106,6 +106,7 @@ def _settings(upstream: Upstream, spec: Spec) -> None:
         attempts=spec.retry.attempts,
         on_connect="connect" in spec.retry.on,
         on_statuses=statuses,
+        on_grpc_unavailable="grpc-unavailable" in spec.retry.on,
         body_limit=spec.retry.body_limit,
         budget_ratio=spec.retry.budget_ratio,
         budget_min=spec.retry.budget_min,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgewise.contracts.plan import Answer, Route
+from edgewise.contracts.plan import Answer, Plan, Route
 from edgewise.contracts.table import Refusal
 from edgewise.http.head import plain_head
 from edgewise.proxy.messages import error_answer, refuse_plan, render
@@ -42,6 +42,6 @@ def test_errors_tell_status_and_reason_alone() -> None:
 
 def test_405_names_the_methods_that_would_match() -> None:
     head = plain_head(b"PUT", b"/", host=b"a")
-    answer = refuse_plan(Route("(unmatched)", 0), head, Refusal(405, (b"GET", b"HEAD"))).answer
+    answer = refuse_plan(Plan(Route("(unmatched)", 0), head), Refusal(405, (b"GET", b"HEAD"))).answer
     assert answer is not None
     assert (answer.status, answer.fields[-1]) == (405, (b"Allow", b"GET, HEAD"))

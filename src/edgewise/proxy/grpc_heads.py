@@ -1,0 +1,77 @@
+"""gRPC and gRPC-Web in heads: how a request speaks of it, what its server gets, what becomes of the answer's head."""
+
+from __future__ import annotations
+
+from edgewise.contracts.plan import GrpcRequest, ResponsePlan, Route
+from edgewise.http.head import CHUNKED, NO_BODY, RequestHead
+from edgewise.protocols.grpc import Kind, Status, find_status, kind_of, subtype
+from edgewise.protocols.grpc_web import grpc_content_type, wants_text, web_content_type
+
+_TIMEOUT = b"\r\ngrpc-timeout: "
+_DROPPED = frozenset((b"grpc-timeout",))
+"""Written anew for each attempt: what is left of it."""
+_WEB_ONLY = frozenset((b"accept", b"content-type", b"x-grpc-web"))
+_USUAL_FORMAT = b"application/grpc+proto"
+
+
+def without_timeout(head: bytes) -> tuple[bytes, bytes] | None:
+    """Return the head of a POST by HTTP/2 without its grpc-timeout, and its value; None where there is none.
+
+    Clients tell what is left of a deadline, so heads that are equal but for this are the usual case.
+    """
+    at = head.find(_TIMEOUT) if head.startswith(b"POST ") else -1
+    if at < 0:
+        return None
+    start = at + len(_TIMEOUT)
+    end = head.find(b"\r\n", start)
+    return head[:at] + head[end:], head[start:end]
+
+
+def grpc_request(request: RequestHead, route: Route) -> GrpcRequest | None:
+    """Return what a POST says of gRPC by its content type; None where it says nothing."""
+    content_type = request.get(b"content-type")
+    kind = kind_of(content_type)
+    if content_type is None or kind == Kind.NONE:
+        return None
+    form, answer_type = Kind.GRPC, b"application/grpc"
+    if kind != Kind.GRPC:
+        text = wants_text(kind, request.get(b"accept"))
+        answer_type = web_content_type(content_type, text=text)
+        if route.http2:
+            form = Kind.WEB_TEXT if text else Kind.WEB
+    return GrpcRequest(kind, form, answer_type, request.get(b"grpc-timeout"))
+
+
+def metadata_lines(request: RequestHead, call: GrpcRequest, route: Route, drop: frozenset[bytes]) -> list[bytes]:
+    """Return the field lines that go to the server; `drop` are names that never do.
+
+    Names of metadata may have `_`. Where no server could be one that takes it for `-`, they pass, unless that would be
+    a name that edgewise, the route or the client itself speaks for.
+    """
+    dropped = drop | _DROPPED | _WEB_ONLY if call.translated else drop | _DROPPED
+    taken = drop.union([field.name for field in request.fields], [name for _, name, _ in route.forward_edits])
+    lines = [
+        field.line
+        for field in request.fields
+        if field.name not in dropped
+        and (b"_" not in field.name or (route.http2 and field.name.replace(b"_", b"-") not in taken))
+    ]
+    if call.translated:
+        lines.append(b"Content-Type: %b\r\n" % grpc_content_type(request.get(b"content-type") or b""))
+    return lines
+
+
+def answer_lines(plan: ResponsePlan, form: Kind, lines: list[bytes]) -> list[bytes]:
+    """Note in `plan` what an answer to a gRPC request says; return its field lines as the client gets them."""
+    if plan.body == NO_BODY:
+        plan.grpc_status = find_status(b"".join(lines))
+        plan.gateway_error = plan.gateway_error or plan.grpc_status == Status.UNAVAILABLE
+    content_type = plan.response.get(b"content-type")
+    if form == Kind.GRPC or content_type is None or kind_of(content_type) != Kind.GRPC:
+        return lines
+    if plan.body != NO_BODY:
+        plan.web = form
+        plan.body = CHUNKED
+    told = content_type if subtype(content_type) else _USUAL_FORMAT
+    kept = [line for line in lines if not line.lower().startswith(b"content-type:")]
+    return [*kept, b"Content-Type: %b\r\n" % web_content_type(told, text=form == Kind.WEB_TEXT)]
