@@ -1,1 +1,1 @@
-"""Certificates and contexts: SNI selection by a peeked ClientHello, client certificates, upstream verification."""
+"""Certificates and contexts: SNI by a peeked ClientHello, ACME, an internal authority, client certificates."""

@@ -99,7 +99,7 @@ class _Entry:
         """Return the Unix time of the next attempt."""
         if self.asked:
             return 0.0
-        if self.record.failures:
+        if self.record.failures and self.record.tried == issuer.source:
             return self.record.retry_at
         other = self.record.source != issuer.source
         if self.certificate is None or other or key_type_of(self.certificate) != issuer.key_type:
@@ -123,12 +123,16 @@ class Keeper:
         """Keep these certificates from now on, from this issuer.
 
         An order under way is finished by the issuer that it began with, and counts where its certificate is still kept.
+        With other settings of the issuer, what waits after failures is tried at once.
         """
+        other = self._issuer is not None and self._issuer is not issuer
         self._issuer, self._store = issuer, store
         known = {entry.managed: entry for entry in self._entries.values()}
         self._entries = {}
         if store is not None:
             self._entries = {each.name: known.get(each) or _Entry(each, store) for each in managed}
+        for entry in self._entries.values():
+            entry.asked = entry.asked or (other and entry.record.failures > 0)
         self._wake.set()
 
     def start(self) -> None:
@@ -184,8 +188,8 @@ class Keeper:
                 await self._attempt(entry, issuer, store)
             elif 0.0 < entry.record.ask_at <= self._clock():
                 await self._ask_window(entry, issuer, store)
-        times = [time for entry in self._entries.values() for time in (entry.due(issuer), entry.record.ask_at) if time]
-        return min(max(min(times, default=_LONGEST_SLEEP) - self._clock(), 0.0), _LONGEST_SLEEP)
+        moments = [at for entry in self._entries.values() for at in (entry.due(issuer), entry.record.ask_at) if at]
+        return min(max(min(moments, default=_LONGEST_SLEEP) - self._clock(), 0.0), _LONGEST_SLEEP)
 
     async def _attempt(self, entry: _Entry, issuer: Issuer, store: Store) -> None:
         managed, old, revoke = entry.managed, entry.pem, entry.revoke
@@ -213,7 +217,7 @@ class Keeper:
     def _failed(self, entry: _Entry, issuer: Issuer, store: Store, error: Exception) -> None:
         """Note a failure, on disk too: a process that is restarted again and again must not press the authority."""
         record = entry.record
-        record.failures += 1
+        record.failures, record.tried = record.failures + 1, issuer.source
         record.error = " ".join(str(error).split())[:500] or type(error).__name__
         wait = backoff(record.failures, issuer.retry, getattr(error, "retry_after", None))
         record.retry_at = self._clock() + wait

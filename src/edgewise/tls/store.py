@@ -31,6 +31,8 @@ class Record(msgspec.Struct):
     issued: float = 0.0
     failures: int = 0
     """In a row, since the last success."""
+    tried: str = ""
+    """Source that failed."""
     retry_at: float = 0.0
     error: str = ""
     window: tuple[float, float] | None = None

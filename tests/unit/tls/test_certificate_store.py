@@ -74,7 +74,7 @@ def test_certificates_and_what_is_known_of_them_are_read_back(tmp_path: Path) ->
     assert store.certificate("shop.test") is None
     assert store.record("shop.test") == Record()
     store.keep_certificate("shop.test", b"pem")
-    record = Record("https://ca.test/", 5.0, 2, 9.0, "no", (1.0, 2.0), 3.0)
+    record = Record("https://ca.test/", 5.0, 2, "https://ca.test/", 9.0, "no", (1.0, 2.0), 3.0)
     store.keep_record("shop.test", record)
     assert store.certificate("shop.test") == b"pem"
     assert Store(str(tmp_path)).record("shop.test") == record

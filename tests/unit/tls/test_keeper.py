@@ -264,6 +264,23 @@ def test_a_window_that_always_lies_in_the_past_makes_no_loop(bench: Bench) -> No
     assert len(bench.issuer.issued) == 1
 
 
+def test_changed_settings_are_tried_at_once_and_so_is_another_authority_after_a_restart(bench: Bench) -> None:
+    bench.issuer.failures = [AcmeError("wrong key", retry_after=7200.0)] * 2
+    bench.step()
+    bench.follow("shop.test")
+    bench.step()
+    assert bench.keeper.kept()[0].failures == 1
+    failures, bench.issuer = bench.issuer.failures, FakeIssuer(bench.clock)
+    bench.issuer.failures = failures
+    bench.follow("shop.test")
+    bench.step()
+    assert bench.keeper.kept()[0].failures == 2
+    bench.issuer = FakeIssuer(bench.clock, "https://other.test/")
+    bench.start()
+    bench.step()
+    assert bench.keeper.kept()[0].failures == 0
+
+
 def test_names_that_left_are_forgotten(bench: Bench) -> None:
     bench.step()
     bench.follow("new.test")
