@@ -14,6 +14,7 @@ from edgewise.protocols.http2 import (
     GOAWAY,
     HEAD,
     RESET,
+    SETTLED,
     TRAILERS,
     WRITABLE,
     Event,
@@ -42,55 +43,53 @@ _INTERIM_LIMIT = 16
 class Queued:
     """A place in the queue for a connection that is being made: it can be left."""
 
-    __slots__ = ("_connecting", "exchange")
+    __slots__ = ("_queue", "exchange")
 
-    def __init__(self, exchange: Exchange, connecting: UpstreamConnection) -> None:
+    def __init__(self, exchange: Exchange, queue: list[Queued]) -> None:
         self.exchange: Exchange | None = exchange
-        self._connecting = connecting
-        connecting.queue.append(self)
+        self._queue = queue
+        queue.append(self)
         exchange.upstream = self
 
     def abandon(self) -> None:
         """The exchange does not want it any more."""
         self.exchange = None
-        if self in self._connecting.queue:
-            self._connecting.queue.remove(self)
+        if self in self._queue:
+            self._queue.remove(self)
 
 
 def take_over(connected: UpstreamConnection) -> None:
-    """A connection that speaks HTTP/2 was made: begin the exchanges that wait for it."""
+    """A connection that speaks HTTP/2 was made: begin the first exchange. The others wait on, for the server's word of
+    how many it takes at once."""
     engine, endpoint = connected.engine, connected.endpoint
-    first, queue = connected.exchange, connected.queue
+    first = connected.exchange
     assert first is not None
-    if endpoint.connecting is connected:
-        endpoint.connecting = None
-    endpoint.http2 = True
-    connected.queue = []
     engine.remove_reader(connected.fd)
     engine.connections.discard(connected)
     sock, connected.sock = connected.sock, None
     connection = Http2Upstream(connected, sock)
+    endpoint.http2 = True
+    if endpoint.connecting is connected:
+        endpoint.connecting = connection
     engine.connections.add(connection)
     engine.add_reader(connection.fd, connection.on_readable)
-    left = [first, *[each.exchange for each in queue if each.exchange is not None]]
-    while left and connection.room:
-        connection.begin(left.pop(0))
-    connection.offer()
-    for exchange in left:
-        exchange.upstream = None
-        pool.open_or_wait(exchange, endpoint)
+    connection.begin(first)
 
 
 class Http2Upstream(Http2Wire):
     """The connection. It is among its endpoint's idle ones while it has room for another stream."""
 
-    __slots__ = ("_listed", "_scheme", "begun", "endpoint", "group", "reused")
+    __slots__ = ("_listed", "_scheme", "_settle_by", "begun", "endpoint", "group", "queue", "reused")
 
     def __init__(self, connected: UpstreamConnection, sock: Any) -> None:
         codec = Http2Connection(server=False, limits=_LIMITS)
         super().__init__(connected.engine, sock, codec)
         self.group: Upstream = connected.group
         self.endpoint: Endpoint = connected.endpoint
+        self.queue = connected.queue
+        """Who waits for the server's SETTINGS."""
+        self._settle_by = monotonic() + self.group.connect_timeout
+        """When those must have come; FOREVER once they have."""
         self.reused = False
         """An answer came on it."""
         self._listed = False
@@ -103,7 +102,13 @@ class Http2Upstream(Http2Wire):
     def room(self) -> bool:
         """May another stream be opened now?"""
         codec = self.codec
-        return not codec.closing and codec.open_streams < min(codec.peer_max_streams, _MOST_STREAMS)
+        settled = self._settle_by == FOREVER
+        return settled and not codec.closing and codec.open_streams < min(codec.peer_max_streams, _MOST_STREAMS)
+
+    @property
+    def deadline(self) -> float:
+        """The nearest deadline, that of the server's SETTINGS included."""
+        return min(super().deadline, self._settle_by)
 
     @property
     def exchange(self) -> Exchange | None:
@@ -146,6 +151,25 @@ class Http2Upstream(Http2Wire):
             self._listed = True
             endpoint.idle.append(self)
 
+    def _settle(self) -> None:
+        """The server's SETTINGS are known: begin the exchanges that wait for them, as many as it takes."""
+        self._settle_by = FOREVER
+        queue = self._leave_queue()
+        while queue and self.room:
+            self.begin(queue.pop(0))
+        self.offer()
+        for exchange in queue:
+            exchange.upstream = None
+            pool.open_or_wait(exchange, self.endpoint)
+
+    def _leave_queue(self) -> list[Exchange]:
+        """Take no more into the queue; return who is in it."""
+        if self.endpoint.connecting is self:
+            self.endpoint.connecting = None
+        left = [queued.exchange for queued in self.queue if queued.exchange is not None]
+        self.queue.clear()
+        return left
+
     def finished(self, stream: UpstreamStream) -> None:
         """An exchange needs its stream no more: there is room for one who waits, or for a later one."""
         if self.streams.pop(stream.stream_id, None) is None or self.sock is None:
@@ -168,6 +192,8 @@ class Http2Upstream(Http2Wire):
             if stream is None:
                 if kind == DATA:
                     self.codec.consumed(stream_id, len(value))
+                elif kind == SETTLED:
+                    self._settle()
                 elif kind == GOAWAY:
                     self._leave()
             elif kind == HEAD:
@@ -196,7 +222,7 @@ class Http2Upstream(Http2Wire):
 
     def expired(self, now: float) -> None:
         """Some deadline passed."""
-        if self.stuck(now):
+        if self.stuck(now) or self._settle_by < now:
             self.close()
             return
         for stream in [one for one in self.streams.values() if one.deadline < now]:
@@ -218,8 +244,11 @@ class Http2Upstream(Http2Wire):
         self.engine.servers -= 1
         pool.forget(self)
         streams, self.streams = self.streams, {}
+        reason = "closed by the server" if self.codec.error is None else self.codec.error[1]
+        for exchange in self._leave_queue():
+            attempts.failed(exchange, 502, "upstream-connect", reason, sent=False)
         for stream in streams.values():
-            stream.lost("closed by the server" if self.codec.error is None else self.codec.error[1])
+            stream.lost(reason)
 
 
 class UpstreamStream:

@@ -23,7 +23,7 @@ def open_or_wait(exchange: Exchange, endpoint: Endpoint) -> None:
     group = exchange.group
     assert group is not None
     if endpoint.connecting is not None and len(endpoint.connecting.queue) < _QUEUE:
-        http2_upstream.Queued(exchange, endpoint.connecting)
+        http2_upstream.Queued(exchange, endpoint.connecting.queue)
         return
     if endpoint.max_connections and (endpoint.connections >= endpoint.max_connections or endpoint.waiting):
         if len(endpoint.waiting) >= group.max_waiting:
