@@ -45,11 +45,12 @@ def serve(read: Callable[[], Config], label: str) -> None:
     from edgewise.server.listeners import ListenError
     from edgewise.server.run_directory import RunDirectoryError
     from edgewise.server.secret import SecretError
+    from edgewise.server.state_writer import run_state_writer
     from edgewise.server.supervisor import StartError, Supervisor
     from edgewise.server.worker import run_worker
 
     logging.basicConfig(format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s", level=logging.INFO)
-    supervisor = Supervisor(Instance(read, label), Crew(run_worker, run_control), click.echo)
+    supervisor = Supervisor(Instance(read, label), Crew(run_worker, run_control, run_state_writer), click.echo)
     try:
         supervisor.run()
     except ConfigError as error:

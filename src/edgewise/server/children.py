@@ -18,6 +18,7 @@ from edgewise.server.reactor import READ, WRITE
 if TYPE_CHECKING:
     from edgewise.server.channel import Channel
     from edgewise.server.control import ControlSetup
+    from edgewise.server.state_writer import StateSetup
     from edgewise.server.supervisor import Supervisor
     from edgewise.server.worker import WorkerSetup
 
@@ -26,10 +27,11 @@ log = logging.getLogger("edgewise")
 
 @dataclass(frozen=True)
 class Crew:
-    """What the two kinds of children run, each to its end; the result is the exit status."""
+    """What the kinds of children run, each to its end; the result is the exit status."""
 
     worker: Callable[[Channel[m.ToChild], WorkerSetup], int]
     control: Callable[[Channel[m.ToChild], ControlSetup], int]
+    state: Callable[[Channel[m.ToChild], StateSetup], int]
 
 
 class Children:
@@ -42,9 +44,13 @@ class Children:
         workers = supervisor.generation.config.server.workers
         self._workers = [Child(f"worker {slot}", slot, self._run_worker(slot)) for slot in range(workers)]
         self._control = Child("control", None, self._run_control)
+        self._state: Child | None = None
+        if supervisor.state_writer is not None:
+            self._state = Child("state", None, self._run_state)
 
     def __iter__(self) -> Iterator[Child]:
-        return iter([*self._workers, self._control])
+        state = [] if self._state is None else [self._state]
+        return iter([*state, *self._workers, self._control])
 
     def _run_worker(self, slot: int) -> Callable[[Channel[m.ToChild]], int]:
         def run(channel: Channel[m.ToChild]) -> int:
@@ -66,6 +72,13 @@ class Children:
         supervisor = self._supervisor
         setup = ControlSetup(supervisor.generation, supervisor.shared, supervisor.admin_socket)
         return self._crew.control(channel, setup)
+
+    def _run_state(self, channel: Channel[m.ToChild]) -> int:
+        supervisor = self._supervisor
+        assert supervisor.state_writer is not None
+        if supervisor.admin_socket is not None:
+            supervisor.admin_socket.close()
+        return self._crew.state(channel, supervisor.state_writer)
 
     def start_all(self) -> None:
         """Fork every child for the first time."""
@@ -152,8 +165,8 @@ class Children:
             child = next((child for child in self if child.pid == pid), None)
             if child is not None:
                 self._ended(child, status)
-            else:
-                self._supervisor.apps.exited(pid, status)
+            elif self._supervisor.apps.exited(pid, status) and self._supervisor.draining:
+                self._supervisor.child_gone()
         self.tell_state()
 
     def _ended(self, child: Child, status: int) -> None:
@@ -210,6 +223,11 @@ class Children:
     def stop_control(self) -> None:
         """Have the control process finish."""
         self.send(self._control, m.Drain(1.0))
+
+    def stop_state(self) -> None:
+        """Have the state's writer finish, once nobody is left who could need it."""
+        if self._state is not None and not self._control.pid:
+            self.send(self._state, m.Drain(1.0))
 
     def kill_all(self) -> None:
         """End every child now."""

@@ -21,6 +21,7 @@ from edgewise.admin.control import (
     WorkerStatus,
     server_state,
 )
+from edgewise.config.state import without_password
 from edgewise.contracts.shared import DRAINED
 from edgewise.router import route_names
 from edgewise.server import messages as m
@@ -171,6 +172,8 @@ class Controller:
         for upstream in values["upstreams"].values():
             if upstream["sticky"] is not None:
                 upstream["sticky"].pop("secret")
+        if values["state"] is not None:
+            values["state"]["url"] = without_password(values["state"]["url"])
         acme = values["tls"]["acme"]
         if acme is not None and acme["external_account"] is not None:
             acme["external_account"].pop("hmac_key")

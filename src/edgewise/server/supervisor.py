@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -18,6 +19,8 @@ from edgewise.server.generation import first_generation
 from edgewise.server.listeners import Listener, ListenerSet, open_listener, wanted
 from edgewise.server.reactor import Reactor
 from edgewise.server.reloads import Reloads
+from edgewise.server.state_writer import state_setup
+from edgewise.state.opening import VARIABLE as STATE_VARIABLE
 from edgewise.tls.errors import TlsError
 from edgewise.tls.managed import build_contexts
 
@@ -85,6 +88,9 @@ class Supervisor:
         self.generation: Generation
         self.shared: Shared
         self.generation, self.shared = first_generation(config)
+        self.state_writer = state_setup(config)
+        if config.state is not None:
+            os.environ[STATE_VARIABLE] = config.state.url  # for the managed apps
         self.listeners = ListenerSet(config.server.workers)
         self.admin_socket: socket.socket | None = None
         try:
@@ -207,6 +213,8 @@ class Supervisor:
         if self._draining and not self.children.workers_running:
             self.children.stop_control()
             self.apps.stop()
+            if not self.apps.running:
+                self.children.stop_state()
 
     def _kill_all(self) -> None:
         self.children.kill_all()

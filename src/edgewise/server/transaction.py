@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from edgewise.config.state import without_password
 from edgewise.server.messages import Problem
 
 if TYPE_CHECKING:
@@ -102,4 +103,8 @@ def restart_only(running: Config, wanted: Config) -> list[str]:
         notes.append(f"server.workers stays {running.server.workers} until edgewise is restarted")
     if running.server.admin != wanted.server.admin:
         notes.append(f"server.admin stays {running.server.admin or 'off'} until edgewise is restarted")
+    before, after = running.state, wanted.state
+    if before != after:
+        stays = without_password(before.url) if before is not None else "off"
+        notes.append(f"state stays {stays}, as it was set up, until edgewise is restarted")
     return notes

@@ -40,6 +40,10 @@ class WriterError(Exception):
     """The writer cannot start; the text says why."""
 
 
+class DirectoryTakenError(WriterError):
+    """Another writer has the directory."""
+
+
 class _Client:
     """One connection."""
 
@@ -57,7 +61,7 @@ class _Client:
 class Writer:
     """Owns the files of one directory. `run` serves until `stop`.
 
-    Raises WriterError: another writer has the directory, or it cannot be used.
+    Raises WriterError: another writer has the directory (DirectoryTakenError), or it cannot be used.
     """
 
     def __init__(
@@ -211,13 +215,13 @@ class Writer:
 
 
 def _lock(directory: Path) -> int:
-    """Take the directory for this process. Raises WriterError or OSError."""
+    """Take the directory for this process. Raises DirectoryTakenError or OSError."""
     descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise WriterError(f"another edgewise keeps its state in {directory}") from None
+        raise DirectoryTakenError(f"another edgewise keeps its state in {directory}") from None
     return descriptor
 
 
