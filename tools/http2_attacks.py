@@ -140,7 +140,8 @@ def attacked(server: str) -> Iterator[tuple[Arena, Running]]:
     """The proxy and its origins, as in a benchmark run, this process with less priority than all of them."""
     peer = PEERS[server]
     if server == "edgewise":
-        peer = dataclasses.replace(peer, options=DEADLINES)
+        # The source as it is, whatever has been compiled.
+        peer = dataclasses.replace(PEERS["edgewise-pure"], name=server, options=DEADLINES)
     with open_arena() as arena:
         running = arena.proxy(peer)
         os.nice(10)
