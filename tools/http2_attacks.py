@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from bench.arena import Arena, open_arena
 from bench.load import percentile
-from bench.peers import PEERS, Running
+from bench.peers import PEERS, SOURCE, Running
 
 from support.http2_attacks import ATTACKS, Attack, run_attack
 from support.http2_raw import RST_STREAM, Http2Client
@@ -141,7 +141,7 @@ def attacked(server: str) -> Iterator[tuple[Arena, Running]]:
     peer = PEERS[server]
     if server == "edgewise":
         # The source as it is, whatever has been compiled.
-        peer = dataclasses.replace(PEERS["edgewise-pure"], name=server, options=DEADLINES)
+        peer = dataclasses.replace(peer, env={"PYTHONPATH": str(SOURCE)}, options=DEADLINES)
     with open_arena() as arena:
         running = arena.proxy(peer)
         os.nice(10)
