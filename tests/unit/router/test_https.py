@@ -16,6 +16,7 @@ from edgewise.contracts.table import Table
 from edgewise.protocols.http1 import parse_response_head
 from edgewise.proxy.plans import make_plan, make_response_plan
 from edgewise.router import build
+from edgewise.router.explain import explain
 from edgewise.tls.development import DevelopmentAuthority
 
 TOKEN = "/.well-known/acme-challenge/abc"
@@ -173,3 +174,14 @@ def test_a_route_over_tls_counts_as_the_route_that_is_configured(tables: Any) ->
     table: Table = tables(hsts="1y")
     assert {route.index for route in table.own_routes} <= {route.index for route in (*table.routes, table.unmatched)}
     assert {route.name for route in table.own_routes} >= {route.name for route in table.routes}
+
+
+def test_explain_tells_of_the_redirect() -> None:
+    tables = {
+        "server": {"tls_listen": ["127.0.0.1:8443"]},
+        "tls": {"acme": True, "redirect": True},
+        "routes": [{"host": "shop.test.example", "respond": {}}],
+    }
+    config = configured(tables)
+    assert "308 to https, where the host has a certificate" in explain(config, "GET", "http://shop.test.example/")
+    assert "308" not in explain(config, "GET", "https://shop.test.example/")
