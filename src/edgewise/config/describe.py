@@ -31,6 +31,8 @@ _VALIDATED: dict[Any, str] = {
     values.check_field_value: "header value",
     values.check_method: "method",
     values.check_hash_key: "hash key",
+    values.check_limit_key: "limit key",
+    values.parse_rate: "rate",
     values.check_import_path: "import path",
     values.check_srv: "SRV name",
     addresses.check_listen: "address",

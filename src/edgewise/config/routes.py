@@ -14,12 +14,15 @@ from edgewise.config.types import (
     FieldValue,
     FileName,
     HostPatterns,
+    LimitKey,
     Methods,
     Model,
     Name,
     PathPatterns,
     PathPrefix,
+    PositiveCount,
     PositiveDuration,
+    Rate,
     RedirectTarget,
     Rewrite,
     Size,
@@ -84,6 +87,23 @@ class TunnelTimeouts(Model):
     """From the beginning of a session to its end; 0: no limit. By default that of [server]."""
 
 
+class RateLimit(Model):
+    """How often a client may come; what is more gets 429 and Retry-After.
+
+    All workers count together, and all nodes with shared state: each decides by itself and tells the others ten times a
+    second what it admitted.
+    """
+
+    rate: Rate
+    """Requests over time, such as "100/s", "30/m" or "1000/h"."""
+    burst: PositiveCount | None = None
+    """Requests at once after a rest; by default those of a second, at least one."""
+    by: LimitKey = "client_ip"
+    """Whose requests are counted together: "client_ip" (IPv6: its /64), "route", "header:NAME" or "cookie:NAME"."""
+    strict: bool = False
+    """Ask the shared counter before each request: exact, at the price of its answer time. Windows of burst / rate."""
+
+
 class Route(Model):
     """Requests that match go where the route says; of several that match, the most specific wins, not the first.
 
@@ -134,6 +154,8 @@ class Route(Model):
     """Reached only through X-Accel-Redirect."""
     accel: dict[PathPrefix, FileName] = Field(default={})
     """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
+    rate_limit: RateLimit | None = None
+    """How often a client may come."""
     filters: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
     """Filters in order: import paths "package.module:attribute" or names of installed filters."""
     filter_timeout: PositiveDuration = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.state import State
@@ -134,6 +134,14 @@ class Config(Model):
     """Routes; their order does not matter."""
     tcp: list[TcpRoute] = Field(default=[])
     """Layer 4 routes."""
+
+    @model_validator(mode="after")
+    def _default_state(self, info: ValidationInfo) -> Self:
+        """Several workers count the requests of a limit together."""
+        limited = any(route.rate_limit is not None for route in self.routes)
+        if self.state is None and limited and self.server.workers > 1:
+            object.__setattr__(self, "state", State.model_validate({}, context=info.context))
+        return self
 
     @model_validator(mode="after")
     def _default_route(self) -> Self:

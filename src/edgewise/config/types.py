@@ -31,6 +31,7 @@ from edgewise.config.values import (
     check_field_value,
     check_hash_key,
     check_import_path,
+    check_limit_key,
     check_method,
     check_name,
     check_retry_condition,
@@ -41,6 +42,7 @@ from edgewise.config.values import (
     parse_age,
     parse_duration,
     parse_network,
+    parse_rate,
     parse_size,
 )
 
@@ -105,6 +107,13 @@ Token = Annotated[str, AfterValidator(check_token)]
 FieldName = Annotated[str, AfterValidator(check_field_name)]
 FieldValue = Annotated[str, AfterValidator(check_field_value)]
 Method = Annotated[str, AfterValidator(check_method)]
+LimitKey = Annotated[str, AfterValidator(check_limit_key)]
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}/[smh]$"}),
+]
+"""Requests a second."""
 HashKey = Annotated[str, AfterValidator(check_hash_key)]
 ImportPath = Annotated[str, AfterValidator(check_import_path)]
 SrvName = Annotated[str, AfterValidator(check_srv)]

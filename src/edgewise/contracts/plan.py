@@ -11,6 +11,7 @@ from edgewise.protocols.grpc import Kind
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.limits import Limit
 
 
 Params = dict[str, bytes]
@@ -48,9 +49,9 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done",
-        "filter_timeout", "forward_edits", "http2", "index", "internal", "name", "preserve_host", "progress",
-        "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split",
-        "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name", "preserve_host", "progress",
+        "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite",
+        "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -75,6 +76,8 @@ class Route:
         self.request_filters: tuple[Any, ...] = ()
         self.response_filters: tuple[Any, ...] = ()
         self.filter_timeout = 5.0
+        self.limit: Limit | None = None
+        """Rate limit."""
         self.done: tuple[Callable[[Exchange], None], ...] = ()
         """Observers, run once an exchange ended."""
         self.progress: tuple[Callable[[Exchange], None], ...] = ()

@@ -13,7 +13,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import attempts, files, grpc, hedging, phases, pool, tunnel
+from edgewise.proxy import attempts, files, grpc, hedging, limits, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
@@ -68,6 +68,8 @@ def _check(exchange: Exchange) -> None:
         client.peer_ip = client.engine.client_behind(client.peer[0], plan.forwarded_for)
     elif client.peer_ip is not client.peer[0]:
         client.peer_ip = client.peer[0]
+    if route.limit is not None and not route.limit.strict and limits.refused(exchange):
+        return None
     if plan.tls_key and plan.tls_key != client.tls_key:
         return fail(exchange, 421, "edge-tls", "this host needs a connection made with its own TLS settings")
     if plan.body:
@@ -106,7 +108,16 @@ def _take_buffered(exchange: Exchange, content: RequestContent) -> None:
 
 
 def admitted(exchange: Exchange) -> None:
-    """The request may be looked at: filters, then the answer that the route holds or a server's."""
+    """The request may be looked at: a limit that all share, filters, then the route's own answer or a server's."""
+    limit = exchange.route.limit
+    if limit is not None and limit.strict:
+        limits.ask(exchange)
+    else:
+        run_filters(exchange)
+
+
+def run_filters(exchange: Exchange) -> None:
+    """Run the filters where there are some."""
     if exchange.route.request_filters and exchange.request is None:
         phases.run_request(exchange)
     else:
@@ -354,10 +365,10 @@ def answer(exchange: Exchange, response: Answer) -> None:
         finish(exchange)
 
 
-def fail(exchange: Exchange, status: int, end: str, reason: str) -> None:
+def fail(exchange: Exchange, status: int, end: str, reason: str, *, retry_after: int = 1) -> None:
     """End an exchange with an error answer, or by cutting the connection where an answer had begun.
 
-    `status` 0: the client takes no answer.
+    `status` 0: the client takes no answer. `retry_after` (seconds) goes with 429 and 503.
     """
     exchange.end = end
     exchange.failure = reason
@@ -369,7 +380,7 @@ def fail(exchange: Exchange, status: int, end: str, reason: str) -> None:
         client.close(cut=True)
         finish(exchange)
         return
-    extra = ((b"Retry-After", b"1"),) if status == 503 else ()
+    extra = ((b"Retry-After", b"%d" % retry_after),) if status in (429, 503) else ()
     answer(exchange, error_answer(status, extra))
 
 

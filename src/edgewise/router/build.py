@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from random import random
@@ -15,6 +15,7 @@ from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
 from edgewise.http.targets import normalise_path
 from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
+from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, NoMatch
 from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
 from edgewise.router.upstreams import build_upstreams
@@ -62,7 +63,10 @@ def build(
     names = route_names(config)
     rows = {name: shared.routes[name] if shared is not None else index for index, name in enumerate(names)}
     server = config.server
-    routes = tuple(_route(spec, name, rows[name], upstreams) for spec, name in zip(config.routes, names, strict=False))
+    before = {route.name: route for route in previous.routes} if previous is not None else {}
+    routes = tuple(
+        _route(spec, name, rows[name], upstreams, before) for spec, name in zip(config.routes, names, strict=False)
+    )
     internal = any(route.internal for route in routes)
     for route in routes:
         _limit_tunnels(route, route.spec.timeouts, server)
@@ -121,7 +125,7 @@ def _match(
     return match
 
 
-def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream]) -> Route:
+def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream], before: Mapping[str, Route]) -> Route:
     route = Route(name, row)
     route.spec = spec
     route.upstream = upstreams[spec.upstream] if spec.upstream is not None else None
@@ -142,8 +146,10 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream])
     route.preserve_host = spec.preserve_host
     route.websocket = spec.websocket
     route.internal = spec.internal
+    if spec.rate_limit is not None:
+        route.limit = rate_limit(name, spec.rate_limit, before)
     plain = route.upstream is not None and route.upstream.breaker is None
-    route.direct = plain and not (route.request_filters or route.buffer_request)
+    route.direct = plain and not (route.request_filters or route.buffer_request or route.limit)
     route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
     return route
 

@@ -17,6 +17,7 @@ from edgewise.router.match import Matcher
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgewise.config.routes import RateLimit
     from edgewise.config.schema import Config
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.config.schema import Upstream as UpstreamSpec
@@ -81,6 +82,8 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
     lines += _sent(plan)
+    if spec.rate_limit is not None:
+        lines.append(f"limit     {_rate(spec.rate_limit)}")
     lines += _limits(config, spec, plan)
     return lines
 
@@ -108,6 +111,12 @@ def _upstream(name: str, share: str, spec: UpstreamSpec) -> list[str]:
         f"          attempts: {retry.attempts}, again on: {on or 'nothing'}; retry budget {retry.budget_ratio:.0%}"
     )
     return lines
+
+
+def _rate(spec: RateLimit) -> str:
+    burst = spec.burst or max(1, round(spec.rate))
+    strict = ", counted by the shared engine before each request" if spec.strict else ""
+    return f"{spec.rate:g} requests a second, {burst} at once, by {spec.by}{strict}"
 
 
 def _sent(plan: Plan) -> list[str]:

@@ -11,10 +11,12 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
+from edgewise.gateway.sharing import Sharing
 from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
 from edgewise.router.discovery import Discovery
@@ -25,10 +27,12 @@ from edgewise.server.listeners import Kind, Listener
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
+from edgewise.state.opening import Options, open_engine
 from edgewise.telemetry.ids import IdSource
 from edgewise.tls.errors import TlsError
 
 if TYPE_CHECKING:
+    from edgewise.contracts.state import StateEngine
     from edgewise.contracts.table import Table
     from edgewise.server.channel import Channel
     from edgewise.server.generation import Shared
@@ -103,6 +107,8 @@ class Worker:
         self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
         self._discovery = Discovery(self._discovered)
         self._resolution: Resolution | None = None
+        self._sharing: asyncio.Task[None] | None = None
+        self._limits = Sharing(self._open_state)
         self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
 
     def start(self) -> None:
@@ -143,7 +149,20 @@ class Worker:
         self._flags_seen = -1
         self._apply_flags()
         self._load()
+        self._share_limits(table)
         self._loop.call_soon(self._discovery.follow, table)
+
+    def _share_limits(self, table: Table) -> None:
+        """Count the requests of limited routes together with the other workers, and the other nodes."""
+        limits = [route.limit for route in table.routes if route.limit is not None]
+        self._limits.follow(limits)
+        if limits and self._sharing is None and self._setup.generation.config.state is not None:
+            self._sharing = self._loop.create_task(self._limits.run())
+
+    async def _open_state(self) -> StateEngine:
+        state = self._setup.generation.config.state
+        assert state is not None
+        return await open_engine(state.url, Options.of(state, Path(state.local_copy or "edgewise-state")))
 
     def _load(self) -> None:
         """Have the engine run the current table, with the challenges under way answered."""
@@ -252,6 +271,8 @@ class Worker:
 
     def close(self) -> None:
         """Flush what the observers hold."""
+        if self._sharing is not None:
+            self._sharing.cancel()
         self._discovery.close()
         self._observers.close()
 
