@@ -41,12 +41,10 @@ class Sharing:
         """Exchange counts until cancelled."""
         rounds = 0
         try:
+            while not await self._connect():
+                await asyncio.sleep(_RETRY)
             while True:
-                await asyncio.sleep(self._interval if self._engine is not None else _RETRY)
-                if not self._limits:
-                    continue
-                if self._engine is None and not await self._connect():
-                    continue
+                await asyncio.sleep(self._interval)
                 rounds += 1
                 await self.exchange(everything=rounds % _FULL == 0)
         finally:
