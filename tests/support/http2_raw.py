@@ -200,12 +200,14 @@ class Http2Client:
 
     def send_content(self, stream: int, content: bytes, *, end: bool = True) -> None:
         """Send content as the windows allow, reading meanwhile."""
-        while content:
+        at = 0
+        while at < len(content):
             self.wait(lambda: self.room(stream) > 0)
-            piece, content = content[: min(self.room(stream), 16384)], content[min(self.room(stream), 16384) :]
+            piece = content[at : at + min(self.room(stream), 16384)]
+            at += len(piece)
             self.windows[0] -= len(piece)
             self.windows[stream] -= len(piece)
-            self.send(frame(DATA, END_STREAM if end and not content else 0, stream, piece))
+            self.send(frame(DATA, END_STREAM if end and at == len(content) else 0, stream, piece))
             self.read()
 
     def pong(self) -> None:

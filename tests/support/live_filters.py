@@ -99,6 +99,14 @@ class Replace:
         return Response(200, f"was {response.status}")
 
 
+class Wait:
+    """Looks at answers for a while."""
+
+    async def response(self, request: Request, response: Response) -> None:
+        """Change nothing."""
+        await asyncio.sleep(0.3)
+
+
 class Rewrite:
     """Replaces the content alone."""
 
