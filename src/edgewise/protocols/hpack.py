@@ -21,6 +21,8 @@ OVERHEAD = 32
 """Bytes that a field counts for beside its name and value (RFC 7541 section 4.1)."""
 _DYNAMIC = len(STATIC) + 1
 """Index of the newest entry of the dynamic table (RFC 7541 section 2.3.3)."""
+_FAR = 3
+"""Times the limit by which a list may be over it before the whole connection is given up."""
 _MOST_SHIFTED = 28
 """Four bytes beyond the prefix: far more than any length or index that can be meant."""
 
@@ -81,12 +83,13 @@ class Decoder:
         """Return the fields of a whole header block.
 
         Raises HpackError, after which the decoder is of no use, and TooManyFields. What exceeds `max_list_bytes` is not
-        held, however small the block that expands to it.
+        held, however small the block that expands to it; decoding a block that goes on and on is not worth its time.
         """
         self.stateless = True
         self.never_indexed = False
         fields: list[tuple[bytes, bytes]] = []
         room = self._max_list_bytes
+        far = -_FAR * room
         table = self._table
         remembered = _LITERALS.get
         end = len(block)
@@ -120,6 +123,8 @@ class Decoder:
                 room -= size
                 if room >= 0:
                     fields.append(field)
+                elif room < far:
+                    raise HpackError("fields far over the limit")
         except IndexError:
             raise HpackError("header block cut short, or index beyond the table") from None
         # A field counts at least 32 bytes, so until here the size alone bounds the list.

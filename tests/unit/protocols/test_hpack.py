@@ -314,8 +314,15 @@ def test_a_decompression_bomb_stops_costing_memory_at_the_limit() -> None:
     decoder = Decoder(max_list_bytes=65536, max_fields=10**9)
     decoder.decode(b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000)
     with pytest.raises(TooManyFields):
-        decoder.decode(b"\xbe" * 16000)
+        decoder.decode(b"\xbe" * 64)
     assert len(decoder.decode(b"\xbe" * 16)) == 16
+
+
+def test_a_decompression_bomb_stops_costing_time_at_four_times_the_limit() -> None:
+    decoder = Decoder(max_list_bytes=65536)
+    decoder.decode(b"\x40\x01a\x7f\xa1\x1e" + b"x" * 4000)
+    with pytest.raises(HpackError, match="far over the limit"):
+        decoder.decode(b"\xbe" * 66)
 
 
 SECRETS = ("authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "Cookie")

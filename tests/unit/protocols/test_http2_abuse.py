@@ -121,13 +121,15 @@ def test_answers_without_content_that_are_not_read_are_bounded() -> None:
     assert len(peer.connection.take()) < 200_000
 
 
-def test_a_decompression_bomb_costs_no_more_than_the_limit() -> None:
+def test_a_list_over_the_limit_is_refused_and_a_decompression_bomb_ends_the_connection() -> None:
     peer = Peer(head_bytes=8192)
     field = b"\x40\x01x\x7f\xe1\x16" + b"y" * 3040  # fills most of the table
     peer.send(frame(1, 5, 1, encode(GET) + field))
-    assert peer.send(frame(1, 5, 3, encode(GET) + b"\xbe" * 16000)) == []
+    assert peer.send(frame(1, 5, 3, encode(GET) + b"\xbe" * 4)) == []
     assert peer.connection.error is None
     assert peer.connection.open_streams == 1
+    assert peer.send(frame(1, 5, 5, encode(GET) + b"\xbe" * 16000)) == []
+    assert peer.connection.error == (9, "fields far over the limit")
 
 
 def test_useful_work_and_time_make_up_for_the_rest() -> None:
