@@ -18,8 +18,8 @@ class Exchange:
     __slots__ = (
         "answered", "attempting", "attempts", "body", "client", "connected", "context", "dispatched", "end", "ended",
         "endpoint", "failure", "first_byte", "group", "grpc", "head", "hedge", "plan", "primary", "request",
-        "request_bytes", "request_id", "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale", "started",
-        "status", "task", "tried", "upstream", "waiting",
+        "request_bytes", "request_id", "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale",
+        "started", "status", "task", "tried", "upstream", "waiting",
     )  # fmt: skip
 
     def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:

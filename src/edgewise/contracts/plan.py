@@ -81,7 +81,7 @@ class Route:
         self.done: tuple[Callable[[Exchange], None], ...] = ()
         """Observers, run once an exchange ended."""
         self.progress: tuple[Callable[[Exchange], None], ...] = ()
-        """Observers, run when a tunnel opens and about four times a second while it relays, its bytes counted so far."""
+        """Observers, run when a tunnel opens and four times a second while it relays, its bytes counted so far."""
         self.body_limit = 0
         """Bytes of request content at most; 0 for no limit."""
         self.body_timeout = 60.0
@@ -118,8 +118,8 @@ class Plan:
 
     __slots__ = (
         "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "grpc", "head", "idempotent",
-        "is_head", "log", "prototype", "request", "responses", "route", "simple", "tls_key", "trace", "tunnel",
-        "upgrade", "upstream",
+        "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple", "tls_key", "trace",
+        "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -136,6 +136,8 @@ class Plan:
         self.expect = lines.expect_continue
         self.idempotent = False
         self.answer: Answer | None = None
+        self.rendered: tuple[bytes, bytes] | None = None
+        """Head of `answer` without its date and its end, and content; filled on first use."""
         self.forwarded_for: bytes | None = None
         """Chain of a trusted peer's X-Forwarded-For to append to; None: overwrite."""
         self.trace: tuple[str, str] | None = None
@@ -163,7 +165,7 @@ class Plan:
 
 
 class Prototype:
-    """What follows from route, method and shared field lines, for all requests that differ in target and secret only."""
+    """What follows from route, method and shared field lines, for requests that differ in target and secret only."""
 
     __slots__ = ("after", "before", "idempotent", "log", "responses", "simple", "upgrade")
 

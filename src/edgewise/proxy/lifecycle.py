@@ -128,7 +128,7 @@ def choose(exchange: Exchange) -> None:
     """Filters passed: answer here, or go on to the upstream."""
     plan = exchange.plan
     if plan.answer is not None:
-        return answer(exchange, plan.answer)
+        return answer_planned(exchange)
     route = exchange.route
     if route.split is not None:
         exchange.group = route.split(exchange)
@@ -339,6 +339,26 @@ def _closes(exchange: Exchange) -> bool:
 
 
 # ---- answers made here -----------------------------------------------------------------------------------------------
+
+
+def answer_planned(exchange: Exchange) -> None:
+    """Send the answer that the route holds; rendered once a plan, all but its date."""
+    plan, client = exchange.plan, exchange.client
+    assert plan.answer is not None
+    if exchange.grpc is not None or exchange.body is not None or plan.close or client.closing:
+        return answer(exchange, plan.answer)
+    if plan.rendered is None:
+        head, content = render(plan.answer, head_only=plan.is_head, close=False, minor=plan.request.minor)
+        plan.rendered = head[:-2], content
+    start, content = plan.rendered
+    head = b"%bDate: %b\r\n\r\n" % (start, format_date(time()))
+    exchange.status = plan.answer.status
+    exchange.answered = True
+    exchange.response_bytes = len(head) + len(content)
+    client.finishing = True
+    if client.send_head(head, content, end=True):
+        finish(exchange)
+    return None
 
 
 def answer(exchange: Exchange, response: Answer) -> None:
