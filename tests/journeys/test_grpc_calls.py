@@ -250,7 +250,7 @@ class TestRoutes:
 
         def counted() -> bool:
             text = site.edgewise.admin("/metrics").decode()
-            wanted = ('{route="everything",grpc_status="5"} ', '{route="everything",grpc_status="14"} ')
+            wanted = ('{http_route="everything",grpc_status="5"} ', '{http_route="everything",grpc_status="14"} ')
             return all("edgewise_grpc_responses_total" + labels in text for labels in wanted)
 
         wait_until(counted, "both statuses are counted")

@@ -8,6 +8,7 @@ import ssl
 from dataclasses import dataclass
 
 from edgewise.balancer.grpc_probe import check_service
+from edgewise.balancer.http2_probe import ask
 from edgewise.contracts.endpoint import Address
 from edgewise.http.head import CHUNKED
 from edgewise.protocols.errors import ProtocolError
@@ -28,9 +29,11 @@ class HealthCheck:
     path: str | None = None
     """Target of the GET request."""
     type: str = ""
-    """`http` or `tcp`; "" for http where there is a path, else tcp."""
+    """`http`, `tcp` or `grpc`; "" for http where there is a path, else tcp."""
     grpc: str | None = None
     """Service asked for by the gRPC health protocol in place of both, "" for the server as a whole."""
+    http2: bool = False
+    """HTTP is spoken in version 2: at once, or where the server agrees to it in the TLS handshake."""
     interval: float = 5.0
     """Seconds from the end of one check to the start of the next."""
     timeout: float = 2.0
@@ -50,8 +53,8 @@ class HealthCheck:
         for item in self.status:
             if not _STATUSES.fullmatch(str(item)):
                 raise ValueError(f"not a status or range of statuses: {item!r}")
-        if self.type not in ("", "http", "tcp"):
-            raise ValueError(f"a health check is http or tcp, not {self.type!r}")
+        if self.type not in ("", "http", "tcp", "grpc"):
+            raise ValueError(f"a health check is http, tcp or grpc, not {self.type!r}")
 
     @property
     def is_http(self) -> bool:
@@ -82,11 +85,22 @@ async def probe(
             return await check_service(reader, writer, settings.grpc, host, settings.timeout, tls=tls is not None)
         if not settings.is_http:
             return True, "connected"
-        writer.write(_request(address, settings))
+        request = _request(address, settings)
+        if settings.http2 and (tls is None or _agreed(writer) == "h2"):
+            most = 0 if settings.body is None else BODY_LIMIT
+            answer = await ask(reader, writer, request, b"", tls=tls is not None, most=most)
+            return _judge(settings, parse_response_head(answer.head).status, answer.content)
+        writer.write(request + b"Connection: close\r\n\r\n")
         await writer.drain()
-        return await _judge(reader, settings)
+        return await _read(reader, settings)
     finally:
         writer.close()
+
+
+def _agreed(writer: asyncio.StreamWriter) -> str | None:
+    """Return the protocol chosen in the TLS handshake (RFC 7301)."""
+    chosen: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+    return chosen
 
 
 async def _connect(
@@ -112,20 +126,25 @@ def _host(address: Address, settings: HealthCheck) -> str:
 def _request(address: Address, settings: HealthCheck) -> bytes:
     return (
         f"GET {settings.path or '/'} HTTP/1.1\r\nHost: {_host(address, settings)}\r\nUser-Agent: edgewise-health\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
+        "Accept: */*\r\n"
     ).encode("latin-1")
 
 
-async def _judge(reader: asyncio.StreamReader, settings: HealthCheck) -> tuple[bool, str]:
+async def _read(reader: asyncio.StreamReader, settings: HealthCheck) -> tuple[bool, str]:
     try:
         head = parse_response_head(await reader.readuntil(b"\r\n\r\n"))
     except asyncio.LimitOverrunError:
         raise ProtocolError(502, "response head too long") from None
-    if not settings.expects(head.status):
-        return False, f"status {head.status}"
-    if settings.body is not None and settings.body.encode() not in await _content(reader, head.body):
-        return False, f"status {head.status}, content without {settings.body!r}"
-    return True, f"status {head.status}"
+    wanted = settings.body is not None and settings.expects(head.status)
+    return _judge(settings, head.status, await _content(reader, head.body) if wanted else b"")
+
+
+def _judge(settings: HealthCheck, status: int, content: bytes) -> tuple[bool, str]:
+    if not settings.expects(status):
+        return False, f"status {status}"
+    if settings.body is not None and settings.body.encode() not in content:
+        return False, f"status {status}, content without {settings.body!r}"
+    return True, f"status {status}"
 
 
 async def _content(reader: asyncio.StreamReader, framing: int) -> bytes:

@@ -62,8 +62,10 @@ class Health(Model):
 
     path: PathPrefix | None = None
     """Path to ask for; its presence makes the check an HTTP request."""
-    type: Literal["http", "tcp"] = "tcp"
-    """Kind of check; by default "http" when path is set, else "tcp" (a connection)."""
+    grpc: Annotated[str, Field(max_length=1000)] | None = None
+    """Service to ask for by the gRPC health protocol, "" for the whole server; its presence makes the check a call."""
+    type: Literal["http", "tcp", "grpc"] = "tcp"
+    """Kind of check; by default "http" when path is set, "grpc" when grpc is, else "tcp" (a connection)."""
     interval: PositiveDuration = 5.0
     """Time between two checks of a server."""
     timeout: PositiveDuration = 2.0
@@ -88,6 +90,10 @@ class Health(Model):
             return {**data, "type": "http"}
         if data.get("type") == "http" and data.get("path") is None:
             return {**data, "path": "/"}
+        if "type" not in data and data.get("grpc") is not None:
+            return {**data, "type": "grpc"}
+        if data.get("type") == "grpc" and data.get("grpc") is None:
+            return {**data, "grpc": ""}
         return data
 
 
@@ -133,9 +139,10 @@ class Retry(Model):
     attempts: PositiveCount = 2
     """Attempts in all, the first included."""
     on: list[RetryCondition] = Field(default=["connect"])
-    """Reasons: "connect" (no connection was made), and statuses for idempotent methods.
+    """Reasons: "connect" (no connection was made), statuses for idempotent methods, and "grpc-unavailable".
 
-    Idempotent requests are also sent again when a connection broke or no answer came in time.
+    The last is for gRPC calls that a server ended with UNAVAILABLE before any message, whether or not the method is
+    idempotent. Idempotent requests are also sent again when a connection broke or no answer came in time.
     """
     body_limit: Size = 65536
     """Request content kept for a retry; larger requests are not sent again."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgewise.config.routes import RateLimit
-    from edgewise.config.schema import Config
+    from edgewise.config.schema import Config, Health
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.config.schema import Upstream as UpstreamSpec
 
@@ -103,14 +103,19 @@ def _upstream(name: str, share: str, spec: UpstreamSpec) -> list[str]:
     if spec.app is not None:
         lines.append(f"          {spec.processes} processes of {spec.app}")
     if spec.health is not None:
-        what = f"GET {spec.health.path}" if spec.health.type == "http" else "TCP connect"
-        lines.append(f"          health: {what} every {spec.health.interval:g} s")
+        lines.append(f"          health: {_check(spec.health)} every {spec.health.interval:g} s")
     retry = spec.retry
     on = ", ".join(str(one) for one in retry.on)
     lines.append(
         f"          attempts: {retry.attempts}, again on: {on or 'nothing'}; retry budget {retry.budget_ratio:.0%}"
     )
     return lines
+
+
+def _check(health: Health) -> str:
+    if health.grpc is not None:
+        return f"gRPC health of {health.grpc or 'the server'}"
+    return f"GET {health.path}" if health.type == "http" else "TCP connect"
 
 
 def _rate(spec: RateLimit) -> str:
@@ -124,6 +129,8 @@ def _sent(plan: Plan) -> list[str]:
     if plan.trace is not None:
         trace_id, flags = plan.trace
         added = added.replace(b"<trace id>", trace_id.encode()).replace(b"-00\r\n", f"-{flags}\r\n".encode())
+    if plan.grpc is not None and plan.grpc.timeout is not None:
+        added = b"grpc-timeout: <what is left>\r\n" + added
     sent = plan.head + added + b"X-Forwarded-For: <client address>\r\nX-Forwarded-Proto: <http or https>"
     first, *rest = sent.decode("latin-1").split("\r\n")
     return [f"sends     {first}", *(f"          {line}" for line in rest if line)]
@@ -140,6 +147,9 @@ def _limits(config: Config, spec: RouteSpec, plan: Plan) -> list[str]:
         f"timeouts  connect {timeouts.connect:g} s, queue {timeouts.queue:g} s, response {response:g} s, "
         f"content {spec.timeouts.body:g} s"
     )
+    if plan.grpc is not None:
+        web = "translated from gRPC-Web; " if plan.grpc.translated else ""
+        lines.append(f"gRPC      {web}failures of the edge are told by grpc-status")
     if plan.upgrade is not None:
         lines.append(f"upgrade   {plan.upgrade.decode()}: a tunnel after the server's 101")
     return lines

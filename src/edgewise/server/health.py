@@ -26,7 +26,7 @@ class HealthChecks:
         self._flags = flags
         self._monitor = HealthMonitor(self._verdict)
         self._slots: dict[str, int] = {}
-        self._contexts: dict[str, tuple[UpstreamTls, ssl.SSLContext]] = {}
+        self._contexts: dict[str, tuple[tuple[UpstreamTls, bool], ssl.SSLContext]] = {}
         self._next: tuple[dict[str, int], dict[str, Target]] = ({}, {})
 
     def prepare(self, generation: Generation) -> str:
@@ -45,6 +45,8 @@ class HealthChecks:
         settings = HealthCheck(
             path=health.path,
             type=health.type,
+            grpc=health.grpc,
+            http2=spec.protocol != "http1",
             interval=health.interval,
             timeout=health.timeout,
             status=tuple(health.status),
@@ -53,18 +55,18 @@ class HealthChecks:
             unhealthy=health.unhealthy,
             host=health.host,
         )
-        tls = self._context(name, spec.tls) if spec.tls else None
+        tls = self._context(name, spec.tls, http2=settings.http2) if spec.tls else None
         server_name = spec.tls.server_name if spec.tls else None
         return {
             f"{name}/{server.address}": Target(parse_address(server.address, SERVER_HOST), settings, tls, server_name)
             for server in spec.servers
         }
 
-    def _context(self, name: str, spec: UpstreamTls) -> ssl.SSLContext:
+    def _context(self, name: str, spec: UpstreamTls, *, http2: bool) -> ssl.SSLContext:
         """Return the same context for the same settings, so that a reload leaves the checks' state alone."""
         known = self._contexts.get(name)
-        if known is None or known[0] != spec:
-            known = self._contexts[name] = (spec, upstream_context(spec))
+        if known is None or known[0] != (spec, http2):
+            known = self._contexts[name] = ((spec, http2), upstream_context(spec, http2=http2))
         return known[1]
 
     def commit(self) -> None:

@@ -59,6 +59,7 @@ class AccessLog:
                     exchange.endpoint,
                     exchange.end,
                     exchange.failure,
+                    None if exchange.grpc is None else exchange.grpc.status,
                 ),
             )
         )

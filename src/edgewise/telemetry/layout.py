@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgewise.contracts.shared import EndpointGauges, SharedCounters
+from edgewise.protocols.grpc import Status
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds in seconds that OpenTelemetry advises for `http.server.request.duration`."""
@@ -25,7 +26,10 @@ RETRIES = REQUEST_BYTES + 2
 FAILURES = REQUEST_BYTES + 3
 TUNNELS = REQUEST_BYTES + 4
 """Tunnels open now: the one figure of a route that dies with its worker."""
-ROUTE = REQUEST_BYTES + 5
+CALLS = REQUEST_BYTES + 5
+"""The first of the cells that count gRPC answers by their status."""
+GRPC_STATUSES = (*(str(int(status)) for status in Status), "other")
+ROUTE = CALLS + len(GRPC_STATUSES)
 """Cells of one route."""
 SUMS = frozenset(range(SUM, REQUEST_BYTES, HISTOGRAM))
 """Cells of a route that hold doubles."""

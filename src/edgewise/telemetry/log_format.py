@@ -32,6 +32,7 @@ class Outcome(NamedTuple):
     endpoint: Endpoint | None
     end: str
     failure: str
+    grpc_status: int | None = None
 
 
 class Entry(NamedTuple):
@@ -181,12 +182,13 @@ def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
 
 
 def _json_outcome(outcome: Outcome) -> str:
-    status, request_bytes, attempts, group, endpoint, end, failure = outcome
+    status, request_bytes, attempts, group, endpoint, end, failure, grpc_status = outcome
     upstream = json_string("" if group is None else group.name)
     server = json_string("" if endpoint is None else endpoint.name)
+    call = "" if grpc_status is None else f',"grpc_status":{grpc_status}'
     return (
         f'"status":{status},"bytes_in":{request_bytes},"upstream":{upstream},"server":{server},"attempts":{attempts},'
-        f'"end":{json_string(end)},"failure":{json_string(failure)}'
+        f'"end":{json_string(end)},"failure":{json_string(failure)}{call}'
     )
 
 

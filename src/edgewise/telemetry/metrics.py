@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from edgewise.telemetry.layout import (
     BUCKETS,
+    CALLS,
     CLASS_START,
     FAILURES,
+    GRPC_STATUSES,
     REQUEST_BYTES,
     REQUESTS,
     RESPONSE_BYTES,
@@ -80,6 +82,8 @@ class MetricsObserver:
             cells[RETRIES] += exchange.attempts - 1
         if exchange.end:
             cells[FAILURES] += 1
+        if exchange.grpc is not None and exchange.grpc.status is not None:
+            cells[CALLS + min(exchange.grpc.status, len(GRPC_STATUSES) - 1)] += 1
 
     def progress(self, exchange: Exchange) -> None:
         """Count what an open tunnel relayed since the last time; its first time is its beginning."""

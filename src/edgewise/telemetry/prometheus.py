@@ -11,8 +11,10 @@ from itertools import accumulate
 from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointFlags
 from edgewise.telemetry.layout import (
     BUCKETS,
+    CALLS,
     CLASSES,
     FAILURES,
+    GRPC_STATUSES,
     HISTOGRAM,
     REQUEST_BYTES,
     REQUESTS,
@@ -97,6 +99,13 @@ def _route_lines(memory: MetricsMemory, routes: Mapping[str, int]) -> Iterator[s
                 yield from _histogram(name, labels, counts, memory.routes.float_sum(slot * ROUTE + start + SUM))
     for name, kind, text, cell in _ROUTE_FIELDS:
         yield from _family(name, kind, text, [(_labels(http_route=route), row[cell]) for route, row in cells.items()])
+    calls = [
+        (_labels(http_route=route, grpc_status=status), row[CALLS + index])
+        for route, row in cells.items()
+        for index, status in enumerate(GRPC_STATUSES)
+        if row[CALLS + index]
+    ]
+    yield from _family("edgewise_grpc_responses_total", "counter", "gRPC calls by the status that ended them.", calls)
 
 
 def _histograms(route: str) -> Iterator[tuple[int, str]]:

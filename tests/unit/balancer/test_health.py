@@ -97,5 +97,5 @@ def test_a_check_with_a_path_is_http_and_one_without_is_tcp() -> None:
     assert HealthCheck(path="/").is_http
     assert not HealthCheck().is_http
     assert HealthCheck(type="http").is_http
-    with pytest.raises(ValueError, match="http or tcp"):
-        HealthCheck(type="grpc")
+    with pytest.raises(ValueError, match="http, tcp or grpc"):
+        HealthCheck(type="ping")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from edgewise.config.checks.tables import exactly_one, tables, value_at
+from edgewise.config.checks.tables import exactly_one, tables
 from edgewise.config.problems import Mistake, Path, nearest, show
 
-_HTTP_ONLY = ("path", "body", "status", "host")
+_HTTP_ONLY = ("path", "body", "status")
+_MEANINGLESS = {"tcp": (*_HTTP_ONLY, "host", "grpc"), "http": ("grpc",), "grpc": _HTTP_ONLY}
+"""Keys of a health check that another type of it has."""
 
 
 def check_upstreams(data: dict[str, Any]) -> Iterator[Mistake]:
@@ -24,10 +26,17 @@ def check_upstreams(data: dict[str, Any]) -> Iterator[Mistake]:
 
 
 def _health(path: Path, table: dict[str, Any]) -> Iterator[Mistake]:
-    if value_at(table, "health", "type") == "tcp":
-        for key in _HTTP_ONLY:
-            if key in table["health"]:
-                yield Mistake((*path, "health", key), "has no meaning for a check of type tcp", 'type = "http"')
+    health = table.get("health")
+    if not isinstance(health, dict):
+        return
+    kind = health.get("type", "grpc" if "grpc" in health and "path" not in health else "")
+    for key in [key for key in _MEANINGLESS.get(str(kind), ()) if key in health]:
+        expected = 'type = "grpc"' if key == "grpc" else 'type = "http"'
+        yield Mistake((*path, "health", key), f"has no meaning for a check of type {kind}", expected)
+    if "path" in health and "grpc" in health and "type" not in health:
+        yield Mistake((*path, "health", "grpc"), "a check asks for a path or for a gRPC service", "one of them")
+    if kind == "grpc" and table.get("protocol", "http1") == "http1":
+        yield Mistake((*path, "health"), "gRPC needs servers that speak HTTP/2", 'protocol = "h2" or "h2c"')
 
 
 def _protocol(path: Path, table: dict[str, Any]) -> Iterator[Mistake]:
