@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,17 @@ from edgewise.contracts.state import StateEngine
 from edgewise.testing.state import MemoryStateEngine
 from edgewise.testing.state_suite import CHECKS, Check, run_check
 from support.manual_clock import ManualClock
-from support.state_servers import SqliteServer
+from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
 
-SERVERS = {"sqlite": SqliteServer}
+SERVERS: dict[str, Callable[[Path], StateServer]] = {
+    "sqlite": SqliteServer,
+    "nats": NatsServer,
+    "redis": ValkeyServer,
+}
 
 
 @pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteServer]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateServer]:
     server = SERVERS[request.param](tmp_path_factory.mktemp("state"))
     server.start()
     yield server
@@ -25,7 +30,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_the_engine_keeps_the_contract(server: SqliteServer, check: Check) -> None:
+def test_the_engine_keeps_the_contract(server: StateServer, check: Check) -> None:
     asyncio.run(run_check(check, server.make))
 
 

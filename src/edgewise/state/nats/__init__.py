@@ -1,0 +1,1 @@
+"""State on NATS JetStream: streams for keys, blobs, counters and leases, and one for each topic."""

@@ -1,0 +1,31 @@
+"""Keys as subjects: "/" parts tokens, so that a prefix is a wildcard; what a token may not hold is escaped."""
+
+from __future__ import annotations
+
+import re
+
+_PLAIN = re.compile(r"[A-Za-z0-9_-]")
+_ESCAPED = re.compile(r"=([0-9A-F]{2})")
+_EMPTY = "="
+"""Stands for an empty token, which NATS does not allow."""
+
+
+def encode(key: str) -> str:
+    """Return the tokens of a key."""
+    return ".".join(_token(part) for part in key.split("/"))
+
+
+def decode(tokens: str) -> str:
+    """Return the key that `encode` was given."""
+    parts = ("" if part == _EMPTY else _ESCAPED.sub(lambda m: chr(int(m[1], 16)), part) for part in tokens.split("."))
+    return "/".join(parts)
+
+
+def wildcard(prefix: str) -> str:
+    """Return the narrowest wildcard that matches every key with a prefix."""
+    parts = prefix.split("/")[:-1]
+    return ".".join([*(_token(part) for part in parts), ">"])
+
+
+def _token(part: str) -> str:
+    return "".join(c if _PLAIN.match(c) else f"={ord(c):02X}" for c in part) or _EMPTY

@@ -1,0 +1,1 @@
+"""State on Redis or Valkey: one server, or one primary with replicas; no cluster."""
