@@ -158,6 +158,27 @@ def test_a_download_whose_every_frame_is_answered_by_two_updates_goes_on() -> No
     assert peer.connection.glitches.score < 100
 
 
+def test_small_messages_sent_together_may_be_given_back_one_by_one() -> None:
+    peer = Peer()
+    peer.send(headers(1, GET))
+    peer.connection.send_head(1, OK, end=False)
+    for _ in range(10):
+        assert peer.connection.send_data(1, bytes(5) * 2000, end=False)
+        for _ in range(2000):
+            peer.send(window_frame(0, 5), window_frame(1, 5))
+        peer.read()
+    assert peer.connection.error is None
+    assert ends(peer, window_frame(0, 5))
+
+
+@pytest.mark.parametrize("wide", [window_frame(0, 1 << 30), settings_frame({frames.INITIAL_WINDOW_SIZE: frames.MOST})])
+@pytest.mark.parametrize("stream_id", [0, 1])
+def test_a_wide_window_does_not_excuse_updates_that_give_nothing_back(wide: bytes, stream_id: int) -> None:
+    peer = Peer()
+    peer.send(headers(1, GET), wide)
+    assert ends(peer, window_frame(stream_id, 1))
+
+
 def test_an_upload_in_small_frames_goes_on() -> None:
     peer = Peer()
     peer.send(headers(1, POST, end=False))

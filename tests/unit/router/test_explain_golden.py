@@ -30,6 +30,11 @@ REQUESTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
     "method": ("DELETE", "http://shop.example.com/api/items", []),
     "redirect": ("GET", "http://other.example.com/old/shoes?size=42", []),
     "websocket": ("GET", "http://www.example.com/users/7/posts", [("Connection", "Upgrade"), ("Upgrade", "websocket")]),
+    "grpc": (
+        "POST",
+        "http://grpc.example.com/shop.v1.Cart/Get",
+        [("Content-Type", "application/grpc-web+proto"), ("grpc-timeout", "5S"), ("x_meta", "1")],
+    ),
     "nothing": ("GET", "http://other.example.com/new", []),
     "refused": ("GET", "http://shop.example.com/api/%2e%2e%2fadmin", []),
 }
