@@ -390,6 +390,26 @@ class TestFaults:
             assert client.read().status == 200
         assert len(server.connections) == 2
 
+    def test_a_connection_that_many_shared_is_left_for_good(self, edgewise_server, http2_origin) -> None:
+        release = threading.Event()
+
+        def script(stream: Stream) -> None:
+            if stream.path == "/last":
+                stream.connection.leave(stream.number)
+                release.wait(PATIENCE)
+            stream.answer()
+
+        server = http2_origin(script)
+        edgewise = edgewise_server(toml(server.address, settings="eject = false"))
+        assert ask_at_once(edgewise, 60) == [200] * 60
+        with edgewise.client() as client:
+            client.send(get("/last"))
+            wait_until(lambda: server.streams[-1].path == "/last", "the request is at the server")
+            assert [ask(edgewise, post(b"content")).status for _ in range(10)] == [200] * 10
+            release.set()
+            assert client.read().status == 200
+        assert len(server.connections) == 2
+
     @pytest.mark.parametrize("request_bytes", [get(), post(b"content")], ids=["GET", "POST"])
     def test_a_refused_stream_is_sent_again(self, edgewise_server, http2_origin, request_bytes: bytes) -> None:
         def script(stream: Stream) -> None:
