@@ -10,20 +10,12 @@ from typing import Any
 import grpc
 import pytest
 
-from edgewise.config.upstreams import Upstream
 from edgewise.tls.development import DevelopmentAuthority
 from support.edgewise_process import EdgewiseProcess, wait_until
 from support.grpc_client import GrpcClient
 from support.grpc_server import SERVICE, GrpcServer
 
-HTTP2_IS_SERVED = "protocol" in Upstream.model_fields
-WAYS = [
-    "direct",
-    *(
-        pytest.param(way, marks=pytest.mark.skipif(not HTTP2_IS_SERVED, reason="HTTP/2 is not served yet"))
-        for way in ("h2c", "tls", "tls upstream")
-    ),
-]
+WAYS = ["direct", "h2c", "tls", "tls upstream"]
 MEBIBYTE = 1 << 20
 TOML = f"""
 [server]
@@ -112,8 +104,6 @@ def client(request: pytest.FixtureRequest, site: Site) -> Iterator[GrpcClient]:
 @pytest.fixture
 def edged(site: Site) -> Iterator[GrpcClient]:
     """A channel through the edge, for what has no meaning without one."""
-    if not HTTP2_IS_SERVED:
-        pytest.skip("HTTP/2 is not served yet")
     with site.client("h2c") as channel:
         yield channel
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 
-from edgewise.config.upstreams import Upstream
 from support.edgewise_process import EdgewiseProcess, free_port, wait_until
 from support.grpc_client import GrpcClient
 from support.grpc_raw import is_trailers_only, raw_call
@@ -18,8 +17,6 @@ from support.grpc_server import SERVICE, GrpcServer
 from support.grpc_web_client import framed
 from support.http2_raw import Answer
 from support.raw_http import get
-
-pytestmark = pytest.mark.skipif("protocol" not in Upstream.model_fields, reason="HTTP/2 is not served yet")
 
 StartEdgewise = Callable[..., EdgewiseProcess]
 StartServer = Callable[..., GrpcServer]
@@ -191,6 +188,45 @@ class TestDeadlines:
     def test_a_malformed_deadline_is_refused(self, edgewise_server: StartEdgewise, silent: str, value: str) -> None:
         edgewise = edgewise_server(toml(silent))
         assert told(raw(edgewise, b"", "Unary", ("grpc-timeout", value))) == "13"
+
+
+class TestSilence:
+    def test_a_client_may_be_silent_for_longer_than_other_content_may(
+        self, edgewise_server: StartEdgewise, grpc_server: StartServer
+    ) -> None:
+        edgewise = edgewise_server(toml(grpc_server().address, route="timeouts = { body = '200ms' }"))
+        with GrpcClient(f"127.0.0.1:{edgewise.port}") as client:
+            assert client.collect(_slowly(3, 0.8)) == b"3 messages, 9 bytes"
+
+    def test_requests_keep_a_stream_alive_that_answers_at_its_end(
+        self, edgewise_server: StartEdgewise, grpc_server: StartServer
+    ) -> None:
+        edgewise = edgewise_server(toml(grpc_server().address, route="timeouts = { response = '900ms' }"))
+        with GrpcClient(f"127.0.0.1:{edgewise.port}") as client:
+            assert client.collect(_slowly(12, 0.2)) == b"12 messages, 36 bytes"
+
+    def test_silence_of_both_sides_ends_a_conversation(
+        self, edgewise_server: StartEdgewise, grpc_server: StartServer
+    ) -> None:
+        edgewise = edgewise_server(toml(grpc_server().address, route="timeouts = { response = '300ms' }"))
+        over = threading.Event()
+
+        def questions() -> Iterator[bytes]:
+            yield b"first"
+            over.wait(10)
+
+        with GrpcClient(f"127.0.0.1:{edgewise.port}") as client:
+            call = client.chat(questions())
+            assert next(call) == b"first"
+            assert code_of(lambda: next(call)) == grpc.StatusCode.DEADLINE_EXCEEDED
+            over.set()
+            assert client.unary(b"still") == b"still"
+
+
+def _slowly(count: int, pause: float) -> Iterator[bytes]:
+    for _ in range(count):
+        yield b"abc"
+        time.sleep(pause)
 
 
 class TestRetries:

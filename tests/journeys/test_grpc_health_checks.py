@@ -8,21 +8,20 @@ import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from edgewise.balancer.health import HealthChecker
 from edgewise.balancer.probe import HealthCheck
-from edgewise.config.upstreams import Upstream
 from edgewise.protocols.http2 import DATA, Http2Connection
+from edgewise.protocols.http2 import HEAD as HEADERS
 from edgewise.tls.development import DevelopmentAuthority
 from support.edgewise_process import EdgewiseProcess, free_port, wait_until
 from support.grpc_client import GrpcClient
 from support.grpc_server import GrpcServer
 from support.origin import Origin, OriginConnection
-
-through_edgewise = pytest.mark.skipif("protocol" not in Upstream.model_fields, reason="HTTP/2 is not served yet")
 
 StartEdgewise = Callable[..., EdgewiseProcess]
 
@@ -140,6 +139,43 @@ def test_an_answer_is_judged_by_all_of_it(head: bytes, content: bytes, trailers:
     assert f"{'well' if ok else 'sick'}: {text}" == result
 
 
+@pytest.mark.parametrize(
+    ("settings", "result"),
+    [
+        ({"path": "/healthz"}, "well: status 200"),
+        ({"path": "/healthz", "body": "all good"}, "well: status 200"),
+        ({"path": "/healthz", "body": "bad"}, "sick: status 200, content without 'bad'"),
+        ({"path": "/sick"}, "sick: status 503"),
+        ({"path": "/healthz", "http2": False}, "sick: "),
+    ],
+)
+def test_a_path_can_be_checked_at_a_server_of_http2(settings: dict[str, Any], result: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = Http2Connection(server=True)
+        while data := await reader.read(65536):
+            for kind, stream, value, ended in connection.receive(data):
+                if kind == HEADERS and ended:
+                    status = b"200 OK" if b" /healthz " in value else b"503 Service Unavailable"
+                    connection.send_head(stream, b"HTTP/1.1 103 Early Hints\r\n\r\n", end=False)
+                    connection.send_head(stream, b"HTTP/1.1 " + status + b"\r\n\r\n", end=False)
+                    connection.send_data(stream, b"all good", end=True)
+            writer.write(connection.take())
+            if connection.error is not None:
+                break
+        writer.close()
+
+    async def check() -> tuple[bool, str]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        wanted = HealthCheck(**{"http2": True, **settings})
+        checker = HealthChecker("a", server.sockets[0].getsockname(), wanted, lambda *verdict: None)
+        await checker.check()
+        server.close()
+        return checker.status.last_ok, checker.status.result
+
+    ok, text = asyncio.run(check())
+    assert f"{'well' if ok else 'sick'}: {text}".startswith(result)
+
+
 def test_a_check_over_tls_verifies_the_server(tmp_path: Path) -> None:
     authority = DevelopmentAuthority()
     pair = authority.issue(["grpc.test"])
@@ -151,7 +187,6 @@ def test_a_check_over_tls_verifies_the_server(tmp_path: Path) -> None:
     server.stop()
 
 
-@through_edgewise
 def test_the_server_as_a_whole_is_asked_for_where_no_service_is_named(
     edgewise_server: StartEdgewise, servers: list[GrpcServer]
 ) -> None:
@@ -166,7 +201,6 @@ def test_the_server_as_a_whole_is_asked_for_where_no_service_is_named(
     wait_until(lambda: answering(edgewise) == {b"first", b"second"}, "the server is back")
 
 
-@through_edgewise
 def test_a_service_is_asked_for_by_its_name(edgewise_server: StartEdgewise, servers: list[GrpcServer]) -> None:
     for server in servers:
         server.serving(True)
@@ -177,7 +211,6 @@ def test_a_service_is_asked_for_by_its_name(edgewise_server: StartEdgewise, serv
     wait_until(lambda: answering(edgewise) == {b"first", b"second"}, "the other has it too")
 
 
-@through_edgewise
 def test_a_server_that_dies_and_returns(edgewise_server: StartEdgewise, servers: list[GrpcServer]) -> None:
     for server in servers:
         server.serving(True)
@@ -192,7 +225,6 @@ def test_a_server_that_dies_and_returns(edgewise_server: StartEdgewise, servers:
     wait_until(lambda: answering(edgewise) == {b"first", b"again"}, "the server is back")
 
 
-@through_edgewise
 def test_a_server_without_a_health_service_is_not_healthy(edgewise_server: StartEdgewise) -> None:
     bare = grpc.server(ThreadPoolExecutor(1))
     port = bare.add_insecure_port("127.0.0.1:0")
@@ -202,7 +234,6 @@ def test_a_server_without_a_health_service_is_not_healthy(edgewise_server: Start
     bare.stop(None)
 
 
-@through_edgewise
 def test_a_server_that_speaks_no_http2_is_not_healthy(
     edgewise_server: StartEdgewise, origin: Callable[..., Origin]
 ) -> None:
@@ -210,7 +241,6 @@ def test_a_server_that_speaks_no_http2_is_not_healthy(
     wait_until(lambda: '"unhealthy"' in results(edgewise), "it is told as unhealthy")
 
 
-@through_edgewise
 def test_over_tls(edgewise_server: StartEdgewise, tmp_path: Path) -> None:
     authority = DevelopmentAuthority()
     authority.write(tmp_path)

@@ -9,14 +9,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from edgewise.config.upstreams import Upstream
 from support.edgewise_process import EdgewiseProcess, free_port, wait_until
 from support.grpc_raw import raw_call
 from support.grpc_server import SERVICE, GrpcServer
 from support.grpc_web_client import WebAnswer, framed, read_answer, web_call
 from support.raw_http import RawClient, RawResponse
-
-pytestmark = pytest.mark.skipif("protocol" not in Upstream.model_fields, reason="HTTP/2 is not served yet")
 
 FORMS = pytest.mark.parametrize("text", [False, True], ids=["binary", "text"])
 
