@@ -425,9 +425,7 @@ class UpstreamStream:
         elif exchange.answered:
             attempts.ended(exchange, ok=False)
             lifecycle.fail(exchange, 504, "upstream-body", "no content in time")
-        elif (
-            body is not None and not body.complete and body.timed and not self.connection.codec.waits(self.stream_id)
-        ):
+        elif body is not None and not body.complete and body.timed and not self.connection.codec.waits(self.stream_id):
             self.deadline = now + self._timeout  # the client is still sending: its own deadline counts
         else:
             if self.connection.heard < exchange.dispatched:

@@ -344,9 +344,7 @@ class UpstreamConnection:
         elif exchange.answered:
             attempts.ended(exchange, ok=False)
             lifecycle.fail(exchange, 504, "upstream-body", "no content in time")
-        elif (
-            exchange.body is not None and not exchange.body.complete and exchange.body.timed and self._out is None
-        ):
+        elif exchange.body is not None and not exchange.body.complete and exchange.body.timed and self._out is None:
             self.deadline = now + self._timeout  # the client is still sending: its own deadline counts
         else:
             attempts.failed(exchange, 504, "upstream-head", "no answer in time")
