@@ -72,18 +72,16 @@ class Poller:
             callback()
 
     def add_reader(self, fd: int, callback: Callback) -> None:
-        """Call `callback` while `fd` is readable, in place of the reader it has."""
-        known = fd in self._readers
-        self._readers[fd] = callback
-        if not known:
+        """Call `callback` while `fd` is readable, in place of the reader it has. Raises OSError for a closed one."""
+        if fd not in self._readers:
             self._watch(fd, _IN | _OUT if fd in self._writers else _IN, known=fd in self._writers)
+        self._readers[fd] = callback
 
     def add_writer(self, fd: int, callback: Callback) -> None:
         """Call `callback` while `fd` is writable, in place of the writer it has."""
-        known = fd in self._writers
-        self._writers[fd] = callback
-        if not known:
+        if fd not in self._writers:
             self._watch(fd, _IN | _OUT if fd in self._readers else _OUT, known=fd in self._readers)
+        self._writers[fd] = callback
 
     def remove_reader(self, fd: int) -> None:
         """Watch `fd` for reading no more; nothing happens where it was not."""
