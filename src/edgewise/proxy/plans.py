@@ -145,7 +145,7 @@ def matched_plan(
             return refuse_plan(_begun_plan(table.unmatched, request), Refusal(421))
     if route.answer is not None:
         return answer_plan(plan, route.answer(request, params, scheme))
-    if not route.websocket or (route.upstream is not None and route.upstream.http2):
+    if not route.websocket or route.http2:
         plan.upgrade = None
     plan.idempotent = request.method in IDEMPOTENT
     plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits, _form(plan))
