@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.plan import ResponsePlan
     from edgewise.proxy.downstream import Downstream
+    from edgewise.proxy.http2_downstream import Http2Stream
     from edgewise.proxy.lifecycle import Connection
 
 _LONGEST_TEXT = 1024
@@ -140,7 +141,7 @@ class WebTextContent(RequestContent):
 
     __slots__ = ("_text",)
 
-    def __init__(self, exchange: Exchange, client: Downstream, replay_limit: int) -> None:
+    def __init__(self, exchange: Exchange, client: Downstream | Http2Stream, replay_limit: int) -> None:
         super().__init__(exchange, client, replay_limit)
         self._text = TextDecoder()
 
@@ -156,7 +157,9 @@ class WebTextContent(RequestContent):
             super()._forward(data)
 
 
-def content(exchange: Exchange, request: GrpcRequest, client: Downstream, replay_limit: int) -> RequestContent:
+def content(
+    exchange: Exchange, request: GrpcRequest, client: Downstream | Http2Stream, replay_limit: int
+) -> RequestContent:
     """Return what carries the content of a call's request. That of gRPC-Web is never a stream of several messages."""
     if request.kind == Kind.GRPC:
         return CallContent(exchange, client, replay_limit)
