@@ -521,6 +521,15 @@ class TestFaults:
         assert [ask(edgewise).status for _ in range(3)] == [200, 504, 200]
         assert len(server.connections) == 2
 
+    def test_a_server_that_accepts_and_says_nothing_is_a_failed_connect(
+        self, edgewise_server, http2_origin, origin
+    ) -> None:
+        mute, server = origin(lambda connection: connection.reader.to_end()), http2_origin()
+        edgewise = edgewise_server(
+            toml(mute.address, server.address, settings='eject = false\ntimeouts = { connect = "500ms" }')
+        )
+        assert ask_at_once(edgewise, 20) == [200] * 20
+
     def test_a_late_answer_on_a_living_connection_costs_its_stream_only(self, edgewise_server, http2_origin) -> None:
         def script(stream: Stream) -> None:
             if stream.path == "/late":

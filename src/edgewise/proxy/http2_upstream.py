@@ -79,7 +79,7 @@ def take_over(connected: UpstreamConnection) -> None:
 class Http2Upstream(Http2Wire):
     """The connection. It is among its endpoint's idle ones while it has room for another stream."""
 
-    __slots__ = ("_listed", "_scheme", "_settle_by", "begun", "endpoint", "group", "queue", "reused")
+    __slots__ = ("_listed", "_scheme", "begun", "endpoint", "group", "queue", "reused")
 
     def __init__(self, connected: UpstreamConnection, sock: Any) -> None:
         codec = Http2Connection(server=False, limits=_LIMITS)
@@ -89,7 +89,6 @@ class Http2Upstream(Http2Wire):
         self.queue = connected.queue
         """Who waits for the server's SETTINGS."""
         self._settle_by = monotonic() + self.group.connect_timeout
-        """When those must have come; FOREVER once they have."""
         self.reused = False
         """An answer came on it."""
         self._listed = False
@@ -104,11 +103,6 @@ class Http2Upstream(Http2Wire):
         codec = self.codec
         settled = self._settle_by == FOREVER
         return settled and not codec.closing and codec.open_streams < min(codec.peer_max_streams, _MOST_STREAMS)
-
-    @property
-    def deadline(self) -> float:
-        """The nearest deadline, that of the server's SETTINGS included."""
-        return min(super().deadline, self._settle_by)
 
     @property
     def exchange(self) -> Exchange | None:
@@ -245,10 +239,11 @@ class Http2Upstream(Http2Wire):
         pool.forget(self)
         streams, self.streams = self.streams, {}
         reason = "closed by the server" if self.codec.error is None else self.codec.error[1]
-        for exchange in self._leave_queue():
-            attempts.failed(exchange, 502, "upstream-connect", reason, sent=False)
+        queue = self._leave_queue()
         for stream in streams.values():
             stream.lost(reason)
+        for exchange in queue:
+            attempts.failed(exchange, 502, "upstream-connect", reason, sent=False)
 
 
 class UpstreamStream:

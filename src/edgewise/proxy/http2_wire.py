@@ -19,7 +19,8 @@ class Http2Wire:
     """What both ends of HTTP/2 connections have in common; subclasses handle events and know the streams."""
 
     __slots__ = (
-        "_dirty", "_idle_until", "_out", "_write_deadline", "codec", "engine", "fd", "heard", "sock", "streams",
+        "_dirty", "_idle_until", "_out", "_settle_by", "_write_deadline", "codec", "engine", "fd", "heard", "sock",
+        "streams",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: Any, codec: Http2Connection) -> None:
@@ -35,6 +36,8 @@ class Http2Wire:
         """When bytes came last (monotonic seconds)."""
         self._idle_until = FOREVER
         """When a connection without streams has waited for long enough."""
+        self._settle_by = FOREVER
+        """When the peer's SETTINGS must have come, where something waits for them."""
         self.streams: dict[int, Any] = {}
         """By stream identifier; each has a `deadline`."""
 
@@ -49,11 +52,11 @@ class Http2Wire:
     @property
     def deadline(self) -> float:
         """The nearest of the deadlines that the streams and the connection itself have (monotonic seconds)."""
-        own = self._idle_until if self._out is None else self._write_deadline
-        if not self.streams:
-            return own
-        nearest: float = min([stream.deadline for stream in self.streams.values()])
-        return nearest if self._out is None else min(nearest, own)
+        own = self._settle_by if self._out is None else self._write_deadline
+        if self.streams:
+            nearest: float = min([stream.deadline for stream in self.streams.values()])
+            return min(own, nearest)
+        return own if self._out is not None else min(own, self._idle_until)
 
     def stuck(self, now: float) -> bool:
         """Has the peer read nothing for too long?"""

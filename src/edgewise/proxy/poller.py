@@ -68,8 +68,13 @@ class Poller:
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
-        for callback in dirty:
-            callback()
+        left = iter(dirty)
+        try:
+            for callback in left:
+                callback()
+        finally:
+            for callback in left:  # one failed: the others must not wait for ever
+                self.after_batch(callback)
 
     def add_reader(self, fd: int, callback: Callback) -> None:
         """Call `callback` while `fd` is readable, in place of the reader it has. Raises OSError for a closed one."""
