@@ -59,6 +59,8 @@ class Connection:
         self._connected = asyncio.Event()
         self._offset = 0.0
         self._closed = False
+        self.lost = 0
+        """How often the connection was lost."""
 
     async def open(self) -> None:
         """Begin to connect, and go on for as long as it takes. Returns once connected."""
@@ -83,6 +85,7 @@ class Connection:
 
     async def _disconnected(self) -> None:
         self._connected.clear()
+        self.lost += 1
 
     async def _reconnected(self) -> None:
         self._connected.set()

@@ -9,9 +9,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from edgewise.contracts.state import Entry, StateError, StateUnavailable
+from edgewise.contracts.state import Entry, StateUnavailable
 from edgewise.state.clock import since_boot
-from edgewise.state.nats.connection import Connection, Stored
+from edgewise.state.nats.connection import Connection, Refused, Stored
 from edgewise.state.nats.following import follow
 from edgewise.state.nats.streams import KEYS, ROOTS
 from edgewise.state.nats.values import TOMBSTONE_TTL, expires, key_of
@@ -72,30 +72,22 @@ class _Copy:
         self._uncommitted = 0
 
     async def run(self) -> None:
-        while True:
-            after = self._number("position")
-            async for stored in follow(self._connection, KEYS, f"{ROOTS[KEYS]}.>", after, latest=True):
-                if stored is None:
-                    if await self._begin_anew():
-                        break
-                else:
-                    self._take(stored)
+        """Copy without end."""
+        async for stored in follow(self._connection, KEYS, f"{ROOTS[KEYS]}.>", self._begin, latest=True):
+            self._take(stored)
 
     def _number(self, name: str) -> int:
         row = self._file.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else 0
 
-    async def _begin_anew(self) -> bool:
-        """After each connect: empty the copy where it cannot be brought up to date by what changed since."""
+    async def _begin(self) -> int:
+        """Return the position to go on after; empty the copy where what changed since cannot be known any more."""
         self._commit()
         try:
             state = await self._connection.stream_state(KEYS)
             await self._connection.read_clock(KEYS)
-        except StateUnavailable:
-            return False
-        except StateError as error:
-            log.error("the copy of the keys is not kept up to date: %s", error)
-            return False
+        except Refused as refused:  # the stream is gone, or only being made
+            raise StateUnavailable(str(refused)) from refused
         now = self._connection.now()
         known = self._file.execute("SELECT value FROM meta WHERE name = 'stream'").fetchone()
         position = self._number("position")
@@ -110,7 +102,7 @@ class _Copy:
         self._note("offset", now - since_boot())
         self._note("heard", int(now))
         self._file.execute("COMMIT")
-        return anew
+        return 0 if anew else position
 
     def _note(self, name: str, value: object) -> None:
         self._file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))

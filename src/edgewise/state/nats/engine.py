@@ -218,11 +218,13 @@ class NatsEngine:
         """Yield messages; after each connect it is looked whether those after the cursor are still there."""
         s.check_topic(topic)
         stream = topic_stream(topic)
-        async for stored in follow(self._connection, stream, topic_subject(topic), after):
-            if stored is None:
-                await self._make_topic(topic)
-                await self._check_gap(topic, after)
-                continue
+
+        async def begin() -> int:
+            await self._make_topic(topic)
+            await self._check_gap(topic, after)
+            return after
+
+        async for stored in follow(self._connection, stream, topic_subject(topic), begin):
             if stored.sequence != after + 1:
                 raise s.ReplayGap(f"{topic}: messages {after + 1} to {stored.sequence - 1} are gone")
             after = stored.sequence

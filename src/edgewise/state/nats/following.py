@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,8 +22,8 @@ from edgewise.state.nats.connection import Connection, Refused, Stored
 _BATCH = 500
 _EXPIRES = 5.0
 """Seconds that a request for messages waits at the server."""
-_HEARTBEAT = 0.5
-_SILENCE = 1.5
+_HEARTBEAT = 0.25
+_SILENCE = 0.7
 """Seconds without message or heartbeat after which the consumer is taken for lost."""
 _PAUSE = 0.1
 _INACTIVE = 60.0
@@ -31,24 +31,18 @@ _INACTIVE = 60.0
 
 
 async def follow(
-    connection: Connection, stream: str, wildcard: str, after: int, *, until: int = 0, latest: bool = False
-) -> AsyncIterator[Stored | None]:
-    """Yield the stored messages after a sequence number, None after each connect before any, across reconnections.
+    connection: Connection, stream: str, wildcard: str, begin: Callable[[], Awaitable[int]], *, latest: bool = False
+) -> AsyncIterator[Stored]:
+    """Yield stored messages without end, across reconnections.
 
-    `until`: end once everything up to this number was yielded; else never. `latest`: of each subject only the last
-    message is of interest, older ones are skipped where the server can.
+    `begin` is awaited after each connect and returns the sequence number to go on after; where it raises
+    StateUnavailable, that comes again. `latest`: from the start, of each subject only the last message is of interest.
     """
     while True:
         with contextlib.suppress(StateUnavailable):
-            yield None  # outside of any consumer: the reader checks that its position is still good
-            consumer = await _make_consumer(connection, stream, wildcard, after, latest=latest)
+            consumer = await _make_consumer(connection, stream, wildcard, await begin(), latest=latest)
             async for stored in _messages(connection, stream, consumer):
-                after = stored.sequence
                 yield stored
-                if until and after >= until:
-                    return
-        if until and after >= until:
-            return
         await asyncio.sleep(_PAUSE)
 
 
@@ -74,7 +68,11 @@ async def _make_consumer(connection: Connection, stream: str, wildcard: str, aft
 
 
 async def _messages(connection: Connection, stream: str, consumer: str) -> AsyncIterator[Stored]:
-    """Yield what a consumer delivers, until it or the connection is lost."""
+    """Yield what a consumer delivers, until it or the connection is lost.
+
+    The consumer itself would go on after a reconnection, but not with what it had sent into the lost connection.
+    """
+    lost = connection.lost
     client = connection.nats
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
@@ -83,12 +81,12 @@ async def _messages(connection: Connection, stream: str, consumer: str) -> Async
     subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
     try:
         left = 0
-        while connection.connected:
+        while True:
             if left <= 0:
                 await client.publish(subject, request, reply=inbox)
                 left = _BATCH
             message = await _next(subscription)
-            if message is None:
+            if message is None or connection.lost != lost:
                 return
             status = (message.headers or {}).get("Status") if not message.data else None
             if status is None or not message.reply.startswith("$JS.ACK"):

@@ -236,9 +236,9 @@ class Tables:
         for concern, sql in _SWEEPS.items():
             removed = _SWEPT
             while removed == _SWEPT:
-                if time.monotonic() > until:
-                    return True
                 removed = self._files[concern].execute(sql, (self._now,)).rowcount
+                if removed and time.monotonic() > until:
+                    return True
         return self._sweep_messages()
 
     def _sweep_messages(self) -> bool:
