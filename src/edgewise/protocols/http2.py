@@ -313,7 +313,7 @@ class Http2Connection(Messages):
         self._events.append((GOAWAY, 0, (last, int.from_bytes(payload[4:8], "big")), False))
         if not self._server:
             for unseen in [ours for ours in self._streams if ours > last]:
-                self._forget(unseen, self._streams[unseen])
+                self._forget_reset(unseen, self._streams[unseen])  # a server that answers nonetheless is not heard
                 self._events.append((RESET, unseen, REFUSED_STREAM, False))
 
     def _on_window_update(self, flags: int, stream_id: int, payload: bytes) -> None:

@@ -195,6 +195,15 @@ def test_a_leaving_server_says_what_it_has_not_seen() -> None:
     assert peer.connection.open_streams == 1
 
 
+def test_an_answer_to_a_request_that_goaway_called_unseen_is_not_heard() -> None:
+    peer = client()
+    seen, unseen = ask(peer), ask(peer)
+    peer.send(goaway_frame(seen, 0))
+    assert peer.send(headers(unseen, status(b"200"), end=False), data(unseen, b"late", end=True)) == []
+    assert peer.connection.error is None
+    assert [event[:2] for event in peer.send(headers(seen, status(b"200")))] == [(HEAD, seen)]
+
+
 def test_a_draining_server_serves_what_was_on_its_way() -> None:
     peer = Peer()
     peer.send(headers(1, GET))
