@@ -1,0 +1,1 @@
+"""Glue for apps: sessions in ASGI, WSGI, Starlette, FastAPI, Flask and Django."""

@@ -1,0 +1,93 @@
+"""Opens the state engine of an app: on its event loop, or for threads that have none."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from edgewise.contracts.state import PAGE, Entry, StateEngine
+from edgewise.sessions import StateSettings
+from edgewise.state.blocking import BlockingState
+from edgewise.state.opening import Options, embedded_directory, open_engine, url_from_environment
+from edgewise.state.sqlite.reader import Reader
+
+Result = TypeVar("Result")
+
+
+def _options(settings: StateSettings) -> Options:
+    return Options(
+        patience=settings.patience,
+        replicas=settings.replicas,
+        local_copy=settings.local_copy,
+        allow_eviction=settings.allow_eviction,
+    )
+
+
+async def open_state(settings: StateSettings) -> StateEngine:
+    """Return a client of the engine on the running event loop. Raises StateError or StateUnavailable."""
+    return await open_engine(settings.url or url_from_environment(), _options(settings))
+
+
+def run_now(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of a coroutine that never waits, as those of sessions on a `BlockingState`."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    coroutine.close()
+    raise RuntimeError("a coroutine that should not wait does")
+
+
+class ThreadState:
+    """`sessions.store.KeyValues` for threads without an event loop: calls wait, in the calling thread.
+
+    What the embedded engine keeps is read in the calling thread: the way to the engine's loop and back would cost some
+    ten times more.
+    """
+
+    def __init__(self, settings: StateSettings) -> None:
+        self._settings = settings
+        self._url = settings.url or url_from_environment()
+        self._state = BlockingState(self._url, _options(settings))
+        self._local = threading.local()
+
+    def _reader(self) -> Reader | None:
+        """Return what this thread reads the embedded engine with; None for other engines."""
+        if getattr(self._local, "pid", 0) != os.getpid():
+            directory = embedded_directory(self._url)
+            self._local.reader = None if directory is None else Reader(directory)
+            self._local.pid = os.getpid()
+        reader: Reader | None = self._local.reader
+        return reader
+
+    async def get(self, key: str, *, stale: bool = False) -> Entry | None:
+        """Return an entry."""
+        reader = self._reader()
+        return self._state.get(key, stale=stale) if reader is None else reader.get("keys", key)
+
+    async def set(self, key: str, value: bytes, ttl: float | None = None) -> int:
+        """Write."""
+        return self._state.set(key, value, ttl)
+
+    async def compare_and_set(self, key: str, value: bytes, revision: int, ttl: float | None = None) -> int | None:
+        """Write where the key is at `revision`."""
+        return self._state.compare_and_set(key, value, revision, ttl)
+
+    async def touch(self, key: str, ttl: float) -> bool:
+        """Give an entry another time to live."""
+        return self._state.touch(key, ttl)
+
+    async def delete(self, key: str, revision: int | None = None) -> bool:
+        """Delete."""
+        return self._state.delete(key, revision)
+
+    async def entries(self, prefix: str, after: str = "", limit: int = PAGE) -> list[Entry]:
+        """Return entries by prefix."""
+        return self._state.entries(prefix, after, limit)
+
+    def close(self) -> None:
+        """Disconnect; the next call begins anew."""
+        self._state.close()

@@ -1,0 +1,60 @@
+"""The cookie of a session: read strictly, written with every protection browsers offer (RFC 6265bis)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgewise.sessions.settings import SessionSettings
+
+_MOST_READ = 32_768
+"""Bytes of Cookie fields that are looked at."""
+
+
+class SessionCookie:
+    """Reads and writes the cookie that settings describe."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self.name = settings.cookie
+        self._start = f"{settings.cookie}="
+        attributes = f"; Path={settings.path}"
+        if settings.domain:
+            attributes += f"; Domain={settings.domain}"
+        if settings.secure:
+            attributes += "; Secure"
+        self._attributes = f"{attributes}; HttpOnly; SameSite={settings.same_site}"
+        self._max_age = f"; Max-Age={int(settings.absolute)}" if settings.persistent else ""
+
+    def read(self, fields: Iterable[str]) -> str | None:
+        """Return the cookie's value; see `read_cookie`."""
+        return read_cookie(self.name, fields)
+
+    def write(self, value: str) -> str:
+        """Return the Set-Cookie field that sets the cookie, or removes it where the value is ""."""
+        if not value:
+            return f"{self._start}{self._attributes}; Max-Age=0"
+        return f"{self._start}{value}{self._attributes}{self._max_age}"
+
+
+def read_cookie(name: str, fields: Iterable[str]) -> str | None:
+    """Return a cookie's value out of Cookie fields; None where there is none, or more than one.
+
+    Of two different values one was set by somebody else, from a neighbouring host or over plain HTTP, and nothing tells
+    which. Only space and tab are trimmed: other white space would let a name pass for one with a prefix.
+    """
+    start = f"{name}="
+    found: str | None = None
+    budget = _MOST_READ
+    for text in fields:
+        budget -= len(text)
+        if budget < 0:
+            return None
+        if start not in text:
+            continue
+        for pair in text.split(";"):
+            pair = pair.strip(" \t")
+            if pair.startswith(start):
+                value = pair[len(start) :]
+                if found is not None and found != value:
+                    return None
+                found = value
+    return found
