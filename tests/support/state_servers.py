@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from edgewise.contracts.state import StateEngine
 from edgewise.state.opening import Options, open_engine
+from edgewise.state.transfer import Portable
 from support.edgewise_process import free_port
 
 PATIENCE = 20.0
@@ -28,7 +28,7 @@ class StateServer(Protocol):
     def kill(self) -> None:
         """kill -9."""
 
-    async def make(self) -> StateEngine:
+    async def make(self) -> Portable:
         """Return a new client."""
 
 
@@ -57,7 +57,7 @@ class SqliteServer:
             self._process.communicate()
             self._process = None
 
-    async def make(self) -> StateEngine:
+    async def make(self) -> Portable:
         """Return a new client."""
         return await open_engine(self.url, Options(patience=5.0))
 
@@ -88,7 +88,7 @@ class ValkeyServer:
             self._process.wait()
             self._process = None
 
-    async def make(self) -> StateEngine:
+    async def make(self) -> Portable:
         """Return a new client."""
         return await open_engine(self.url, Options(patience=5.0))
 
@@ -123,7 +123,7 @@ class NatsServer:
             self._process.wait()
             self._process = None
 
-    async def make(self) -> StateEngine:
+    async def make(self) -> Portable:
         """Return a new client."""
         return await open_engine(self.url, Options(patience=5.0, local_copy=self.copy))
 

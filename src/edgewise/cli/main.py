@@ -19,6 +19,8 @@ _COMMANDS = {
     "status": "edgewise.cli.operating",
     "drain": "edgewise.cli.operating",
     "renew": "edgewise.cli.operating",
+    "cluster": "edgewise.cli.clustering",
+    "state": "edgewise.cli.clustering",
     "trust": "edgewise.cli.trusting",
 }
 """Each command and the module that defines it, in the order of --help."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgewise.server.generation import Shared
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
+    from edgewise.server.membership import Membership
 
 log = logging.getLogger("edgewise.control")
 
@@ -43,11 +44,13 @@ class ControlProcess:
         controller: Controller,
         health: HealthChecks,
         keeping: Keeping,
+        membership: Membership,
     ) -> None:
         self._setup = setup
         self._controller = controller
         self._health = health
         self._keeping = keeping
+        self._membership = membership
         self._stop = asyncio.Event()
         self._prepared: Generation | None = None
         self._link = ChildLink(loop, channel, self._heard, self._stop.set)
@@ -65,6 +68,7 @@ class ControlProcess:
         else:
             self._keeping.commit()
         self._link.start()
+        self._membership.start()
         server = None
         if self._setup.admin_socket is not None:
             app = make_app(self._controller, host_names(self._setup.generation.config.server.admin))
@@ -74,6 +78,7 @@ class ControlProcess:
         await self._stop.wait()
         self._health.close()
         await self._keeping.close()
+        await self._membership.close()
         if server is not None:
             await server.stop()
 
@@ -88,6 +93,7 @@ class ControlProcess:
                     self._controller.load(self._prepared)
                     self._health.commit()
                     self._keeping.commit()
+                    self._membership.load(self._prepared)
                     self._prepared = None
                 self._link.send(m.Committed(number))
             case m.Abort():
@@ -122,12 +128,14 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
     from edgewise.server.controller import Controller
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
+    from edgewise.server.membership import Membership
 
     async def serve() -> int:
         health = HealthChecks(setup.shared.flags)
         keeping = Keeping()
+        membership = Membership(setup.generation)
         controller = Controller(setup.generation, setup.shared, health, keeping)
-        process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health, keeping)
+        process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership)
         try:
             await process.run()
         except Exception as error:

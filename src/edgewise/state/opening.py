@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgewise.contracts.state import StateEngine, StateError
+from edgewise.contracts.state import StateError
 
 if TYPE_CHECKING:
     from edgewise.config.state import State
+    from edgewise.state.transfer import Portable
 
 VARIABLE = "EDGEWISE_STATE_URL"
 """Environment variable in which edgewise tells the apps that it runs where state is."""
@@ -58,7 +59,7 @@ def url_from_environment(environ: Mapping[str, str] = os.environ) -> str:
     return url
 
 
-async def open_engine(url: str, options: Options = Options()) -> StateEngine:
+async def open_engine(url: str, options: Options = Options()) -> Portable:
     """Return a client of the engine, on the running event loop; close it before the loop ends.
 
     Raises StateError where the engine's extra is not installed, or the server must not be used as it is set up, and

@@ -35,6 +35,7 @@ _TOKEN = struct.Struct("!Q")
 _ROOM = 4096
 """Bytes of a message beside a blob: subject and headers."""
 _LOOK_AT_CLOCK = 60.0
+_BLOBS_OF_A_PAGE = 16
 _AT_ONCE = 64
 """Reads under way for one list."""
 
@@ -149,34 +150,35 @@ class NatsEngine:
         """Return entries by prefix: the subjects from the stream's own list, then a read of each."""
         s.check_prefix(prefix)
         s.check_limit(limit)
-        keys = [key for key in await self._key_names(prefix) if key > after]
+        keys = [key for key in await self._names(KEYS, prefix) if key > after]
         found: list[s.Entry] = []
         while keys and len(found) < limit:
             wanted, keys = keys[: limit - len(found)], keys[limit - len(found) :]
-            found += [entry for entry in await self._read_all(wanted) if entry is not None]
+            found += await self._read_all(self._keys, wanted)
         return found
 
-    async def _key_names(self, prefix: str) -> list[str]:
-        root = ROOTS[KEYS]
+    async def _names(self, stream: str, prefix: str = "") -> list[str]:
+        """Return the keys that a stream has messages of, in their order."""
+        root = ROOTS[stream]
         names: list[str] = []
         offset = 0
         while True:
             body = {"subjects_filter": f"{root}.{wildcard(prefix)}", "offset": offset}
-            info = await self._connection.api(f"STREAM.INFO.{KEYS}", body)
+            info = await self._connection.api(f"STREAM.INFO.{stream}", body)
             page = info["state"].get("subjects") or {}
             names += [decode(subject[len(root) + 1 :]) for subject in page]
             offset += len(page)
             if not page or offset >= info.get("total", 0):
                 return sorted(name for name in names if name.startswith(prefix))
 
-    async def _read_all(self, keys: list[str]) -> list[s.Entry | None]:
+    async def _read_all(self, values: Values, keys: list[str]) -> list[s.Entry]:
         gate = asyncio.Semaphore(_AT_ONCE)
 
         async def read(key: str) -> s.Entry | None:
             async with gate:
-                return (await self._keys.find(key))[0]
+                return (await values.find(key))[0]
 
-        return await asyncio.gather(*(read(key) for key in keys))
+        return [entry for entry in await asyncio.gather(*(read(key) for key in keys)) if entry is not None]
 
     def _counter(self, name: str, window: float | None) -> tuple[str, str, float | None]:
         """Return stream and subject of a counter, in its present window, and the seconds until that ends."""
@@ -304,6 +306,44 @@ class NatsEngine:
         """Delete a blob."""
         return await self._blobs.delete(s.check_key(key), None)
 
+    async def scan(self) -> AsyncIterator[list[s.Entry]]:
+        """Yield every entry, in pages."""
+        names = await self._names(KEYS)
+        for start in range(0, len(names), s.PAGE):
+            yield await self._read_all(self._keys, names[start : start + s.PAGE])
+
+    async def scan_blobs(self) -> AsyncIterator[list[s.Entry]]:
+        """Yield every blob, in pages."""
+        names = await self._names(BLOBS)
+        for start in range(0, len(names), _BLOBS_OF_A_PAGE):
+            yield await self._read_all(self._blobs, names[start : start + _BLOBS_OF_A_PAGE])
+
+    async def scan_counters(self) -> AsyncIterator[list[tuple[str, int]]]:
+        """Yield every counter without a window."""
+        for name in await self._names(COUNTERS):
+            yield [(name, await self.count(name))]
+
+    async def restore_counter(self, name: str, value: int) -> None:
+        """Have a counter be at least `value`, a little at a time where it is far."""
+        while (missing := value - await self.count(name)) > 0:
+            await self.add(name, min(missing, s.MOST_ADDED))
+
+    async def floors(self) -> tuple[int, int]:
+        """Return the last sequences of keys and of leases: revisions and fencing tokens."""
+        keys, leases = [await self._connection.stream_state(name) for name in (KEYS, LEASES)]
+        return keys["last_seq"], leases["last_seq"]
+
+    async def raise_floors(self, revision: int, token: int) -> bool:
+        """Have the sequences go on above these, which an empty stream alone allows."""
+        done = True
+        for stream, floor in ((KEYS, revision), (LEASES, token)):
+            state = await self._connection.stream_state(stream)
+            if state["last_seq"] < floor and state["messages"] == 0:
+                await self._connection.api(f"STREAM.PURGE.{stream}", {"seq": floor + 1})
+                state = await self._connection.stream_state(stream)
+            done = done and state["last_seq"] >= floor
+        return done
+
     async def status(self) -> s.EngineStatus:
         """Return how much there is, and what may cost data."""
         keys = await self._connection.stream_state(KEYS)
@@ -314,8 +354,9 @@ class NatsEngine:
                 "one server keeps each stream: unless its sync_interval is always, a loss of its power costs what was "
                 "written in the last two minutes"
             )
-        version = self._connection.nats.connected_server_version
-        return s.EngineStatus("nats", str(version), keys["messages"], size, tuple(warnings))
+        server = self._connection.nats.connected_server_version
+        version = f"{server.major}.{server.minor}.{server.patch}"
+        return s.EngineStatus("nats", version, keys["messages"], size, tuple(warnings))
 
     def keep_copy(self) -> None:
         """Have this process keep the node's copy up to date; the processes of the node read it."""

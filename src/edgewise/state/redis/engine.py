@@ -184,9 +184,54 @@ class RedisEngine:
         version = info.get("valkey_version") or info.get("redis_version", "")
         return s.EngineStatus("redis", version, int(keys), int(info.get("used_memory", 0)), tuple(warnings))
 
-    async def raise_floors(self, revision: int, token: int) -> None:
+    async def scan(self) -> AsyncIterator[list[s.Entry]]:
+        """Yield every entry, in pages."""
+        after = ""
+        while page := await self.entries("", after):
+            yield page
+            after = page[-1].key
+
+    async def scan_blobs(self) -> AsyncIterator[list[s.Entry]]:
+        """Yield every blob, in pages."""
+        async for keys in self._names(_BLOB):
+            for key in keys:
+                data = await self.get_blob(key)
+                ttl = await self._connections.command("PTTL", _BLOB + key, again=True)
+                if data is not None and ttl != -2:
+                    yield [s.Entry(key, data, 0, ttl / 1000 if ttl >= 0 else None)]
+
+    async def scan_counters(self) -> AsyncIterator[list[tuple[str, int]]]:
+        """Yield every counter without a window: those that do not expire."""
+        async for names in self._names(_COUNTER):
+            lasting = [n for n in names if await self._connections.command("PTTL", _COUNTER + n, again=True) == -1]
+            yield [(name, await self.count(name)) for name in lasting]
+
+    async def _names(self, prefix: str) -> AsyncIterator[list[str]]:
+        """Yield what follows a prefix in the server's keys, each once."""
+        seen: set[bytes] = set()
+        position = b"0"
+        while True:
+            position, found = await self._connections.command(
+                "SCAN", position, "MATCH", prefix + "*", "COUNT", s.PAGE, again=True
+            )
+            yield [key[len(prefix) :].decode() for key in set(found) - seen]
+            seen.update(found)
+            if position == b"0":
+                return
+
+    async def restore_counter(self, name: str, value: int) -> None:
+        """Have a counter be at least `value`."""
+        await self._run(scripts.RESTORE, [_COUNTER + s.check_key(name)], 0, value, again=True)
+
+    async def floors(self) -> tuple[int, int]:
+        """Return the last revision and the last fencing token."""
+        revision, token = await self._connections.command("MGET", _REVISION, _TOKEN, again=True)
+        return int(revision or 0), int(token or 0)
+
+    async def raise_floors(self, revision: int, token: int) -> bool:
         """Have revisions and tokens go on above these."""
         await self._run(scripts.RAISE, [_REVISION, _TOKEN], revision, token, again=True)
+        return True
 
     async def close(self) -> None:
         """Disconnect."""

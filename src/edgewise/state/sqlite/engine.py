@@ -16,6 +16,7 @@ from edgewise.state.sqlite.reader import Reader
 
 _LOOK_AGAIN = 1.0
 """Seconds after which a subscriber looks by itself, should a notice have been lost with a connection."""
+_BLOBS_OF_A_PAGE = 16
 
 
 class SqliteEngine:
@@ -141,6 +142,42 @@ class SqliteEngine:
     async def delete_blob(self, key: str) -> bool:
         """Delete a blob."""
         return bool(await self._client.ask(wire.Delete(self._client.next_id(), "blobs", s.check_key(key), None)))
+
+    async def scan(self) -> AsyncIterator[list[s.Entry]]:
+        """Yield every entry, in pages."""
+        async for page in self._pages("keys"):
+            yield page
+
+    async def scan_blobs(self) -> AsyncIterator[list[s.Entry]]:
+        """Yield every blob, in pages."""
+        async for page in self._pages("blobs"):
+            yield page
+
+    async def _pages(self, space: wire.Space) -> AsyncIterator[list[s.Entry]]:
+        after = ""
+        while page := self._reader.entries(space, "", after, s.PAGE if space == "keys" else _BLOBS_OF_A_PAGE):
+            yield page
+            after = page[-1].key
+
+    async def scan_counters(self) -> AsyncIterator[list[tuple[str, int]]]:
+        """Yield every counter without a window, in pages."""
+        after = ""
+        while page := self._reader.counters(after, s.PAGE):
+            yield page
+            after = page[-1][0]
+
+    async def restore_counter(self, name: str, value: int) -> None:
+        """Have a counter be at least `value`."""
+        await self._client.ask(wire.Restore(self._client.next_id(), s.check_key(name), value, None))
+
+    async def floors(self) -> tuple[int, int]:
+        """Return the last revision and the last fencing token."""
+        return self._reader.floors()
+
+    async def raise_floors(self, revision: int, token: int) -> bool:
+        """Have revisions and tokens go on above these."""
+        await self._client.ask(wire.Raise(self._client.next_id(), revision, token))
+        return True
 
     async def status(self) -> s.EngineStatus:
         """Return how much there is."""

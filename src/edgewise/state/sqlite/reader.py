@@ -75,10 +75,10 @@ class Reader:
         rows = self._run("counters", "SELECT value FROM counters WHERE name = ? AND window = ?", (name, number))
         return int(rows[0][0]) if rows else 0
 
-    def counters(self, after: str, limit: int) -> list[tuple[str, int, int]]:
-        """Return (name, value, window number or 0) of counters in the order of names."""
-        sql = f"SELECT name, value, window FROM counters WHERE name > ? AND {_ALIVE} ORDER BY name LIMIT ?"
-        return self._run("counters", sql, (after, self.now(), limit))
+    def counters(self, after: str, limit: int) -> list[tuple[str, int]]:
+        """Return (name, value) of counters without a window, in the order of names."""
+        sql = "SELECT name, value FROM counters WHERE name > ? AND window = 0 ORDER BY name LIMIT ?"
+        return self._run("counters", sql, (after, limit))
 
     def floors(self) -> tuple[int, int]:
         """Return the last revision and the last fencing token."""

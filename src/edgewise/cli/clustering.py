@@ -1,0 +1,179 @@
+"""Commands about shared state: cluster status, state copy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgewise.cli.configuration import BadConfiguration, chosen_file, config_option, load_file
+
+if TYPE_CHECKING:
+    from edgewise.config.state import State
+    from edgewise.contracts.state import EngineStatus
+    from edgewise.state.nodes import Node
+    from edgewise.state.transfer import Report, Tally
+
+
+@click.group("cluster", short_help="Show the nodes that share state.")
+def cluster_command() -> None:
+    """About the nodes that share state."""
+
+
+@cluster_command.command("status")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def cluster_status(file: Path | None, as_json: bool) -> None:
+    """Show the engine of shared state and the nodes that use it.
+
+    Asks the engine itself, so it works on a node whose edgewise does not run. Exit status 1 when the engine is lost.
+    """
+    from edgewise.config.state import without_password
+    from edgewise.contracts.state import StateError
+
+    state = configured_state(file)
+    try:
+        status, nodes = asyncio.run(_ask(state))
+    except StateError as error:
+        raise click.ClickException(f"{without_password(state.url)}: {error}") from None
+    if as_json:
+        click.echo(json.dumps(_as_json(state.url, status, nodes), indent=2))
+    else:
+        click.echo(cluster_text(without_password(state.url), status, nodes, time.time()))
+
+
+def configured_state(file: Path | None) -> State:
+    """Return the [state] table of a file. Raises ClickException."""
+    from edgewise.config import ConfigError
+
+    path = chosen_file(file)
+    try:
+        state = load_file(path).state
+    except ConfigError as error:
+        raise BadConfiguration(error) from None
+    if state is None:
+        raise click.ClickException(f"{path} has no [state] table: nothing is shared")
+    return state
+
+
+async def _ask(state: State) -> tuple[EngineStatus, list[Node]]:
+    from edgewise.server.secret import state_directory
+    from edgewise.state.nodes import nodes
+    from edgewise.state.opening import Options, open_engine
+
+    engine = await open_engine(state.url, Options.of(state, state_directory()))
+    try:
+        return await engine.status(), await nodes(engine)
+    finally:
+        await engine.close()
+
+
+def _as_json(url: str, status: EngineStatus, nodes: list[Node]) -> dict[str, Any]:
+    import msgspec
+
+    from edgewise.config.state import without_password
+
+    return {
+        "url": without_password(url),
+        **status._asdict(),
+        "nodes": [msgspec.to_builtins(node) for node in nodes],
+    }
+
+
+def cluster_text(url: str, status: EngineStatus, nodes: list[Node], now: float) -> str:
+    """Return the status as text; `now` in Unix time."""
+    from edgewise.cli.status_text import duration, table
+
+    lines = [f"{status.engine} {status.version} at {url}: {status.keys} keys, {status.bytes / 1e6:.1f} MB"]
+    lines += [f"warning: {warning}" for warning in status.warnings]
+    rows = [
+        (node.host, node.pid, duration(max(0.0, now - node.started)), node.version, node.generation, node.config)
+        for node in nodes
+    ]
+    lines += ["", table(("NODE", "PID", "UP", "VERSION", "GENERATION", "CONFIGURATION"), rows)]
+    if len({node.config for node in nodes}) > 1:
+        lines += ["", "the nodes do not run the same configuration"]
+    return "\n".join(lines)
+
+
+@click.group("state", short_help="Move shared state to another engine.")
+def state_command() -> None:
+    """About shared state."""
+
+
+@state_command.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@click.option(
+    "--replicas", type=click.IntRange(1, 5), default=1, show_default=True, help="Of the streams made on NATS."
+)
+def state_copy(source: str, target: str, replicas: int) -> None:
+    """Copy keys with the time they have left, blobs and counters from one engine to another, and verify them.
+
+    FROM and TO are URLs as in state.url, such as sqlite:edgewise-state and nats://127.0.0.1:4222. May be run again,
+    also after an interruption: what is there already is not written again. Exit status 1 when something is missing.
+
+    To move without losing a session: copy, stop edgewise, copy again (the little that changed), start with the new URL.
+    """
+    from edgewise.config.state import without_password
+    from edgewise.contracts.state import StateError
+    from edgewise.state.sqlite.writer import WriterError
+
+    try:
+        report = asyncio.run(_copy(source, target, replicas))
+    except (StateError, WriterError) as error:
+        raise click.ClickException(f"from {without_password(source)} to {without_password(target)}: {error}") from None
+    click.echo(report_text(report))
+    if not report.complete:
+        raise SystemExit(1)
+
+
+async def _copy(source: str, target: str, replicas: int) -> Report:
+    from edgewise.contracts.state import StateError
+    from edgewise.state.opening import Options, embedded_directory, open_engine
+    from edgewise.state.sqlite.hosting import hosted
+    from edgewise.state.transfer import copy_state
+
+    if source == target:
+        raise StateError("that is one engine")
+    directory = embedded_directory(target)
+    options = Options(patience=10.0, replicas=replicas, allow_eviction=False)
+    with hosted(directory) if directory is not None else nullcontext():
+        engines = []
+        try:
+            for url in (source, target):
+                engines.append(await open_engine(url, options))
+            return await copy_state(engines[0], engines[1], _progress)
+        finally:
+            for engine in engines:
+                await engine.close()
+
+
+def _progress(kind: str, count: int) -> None:
+    if count % 10_000 == 0:
+        click.echo(f"{count} {kind} ...", err=True)
+
+
+def report_text(report: Report) -> str:
+    """Return what was copied as text."""
+    from edgewise.cli.status_text import table
+
+    kinds: list[tuple[str, Tally]] = [("keys", report.keys), ("blobs", report.blobs), ("counters", report.counters)]
+    rows = [(kind, tally.found, tally.written, tally.already, tally.verified) for kind, tally in kinds]
+    lines = [table(("KIND", "FOUND", "WRITTEN", "ALREADY THERE", "VERIFIED"), rows)]
+    for kind, tally in kinds:
+        if tally.missing:
+            lines.append(
+                f"missing {kind}: {', '.join(tally.missing)} ...; is the engine written to meanwhile? run it again"
+            )
+    if not report.floors:
+        lines.append(
+            "the target was not empty, so its revisions and fencing tokens could not be set above those of the source: "
+            "let what holds leases or revisions start anew"
+        )
+    return "\n".join(lines)

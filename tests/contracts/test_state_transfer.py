@@ -1,0 +1,84 @@
+"""State moves from one engine to another: whole, once, and with the time that each entry has left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edgewise.state.transfer import copy_state
+from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
+
+SERVERS: dict[str, Callable[[Path], StateServer]] = {
+    "sqlite": SqliteServer,
+    "nats": NatsServer,
+    "redis": ValkeyServer,
+}
+
+
+@pytest.fixture(params=[(one, other) for one in SERVERS for other in SERVERS if one != other], ids="-to-".join)
+def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[StateServer, StateServer]]:
+    started = []
+    for name in request.param:
+        (tmp_path / name).mkdir()
+        server = SERVERS[name](tmp_path / name)
+        server.start()
+        started.append(server)
+    yield started[0], started[1]
+    for server in started:
+        server.kill()
+
+
+def test_everything_arrives_and_a_second_run_writes_nothing(servers: tuple[StateServer, StateServer]) -> None:
+    async def run() -> None:
+        source, target = [await server.make() for server in servers]
+        await asyncio.gather(*(source.set(f"session/{number}", b"%d" % number, 600.0) for number in range(1200)))
+        last = await source.set("for ever".replace(" ", "/"), b"\x00\xff")
+        await source.set("gone", b"", 600.0)
+        await source.delete("gone")
+        await source.put_blob("blob", b"b" * 900_000, 600.0)
+        await source.add("total", 7)
+        await source.add("window", 7, window=60.0)
+        lease = await source.acquire("job", "a", 60.0)
+        assert lease is not None
+
+        report = await copy_state(source, target)
+        assert report.complete
+        assert report.floors
+        assert (report.keys.found, report.keys.written, report.keys.verified) == (1201, 1201, 1201)
+        assert (report.blobs.found, report.blobs.written, report.blobs.verified) == (1, 1, 1)
+        assert (report.counters.found, report.counters.written, report.counters.verified) == (1, 1, 1)
+
+        again = await copy_state(source, target)
+        assert again.complete
+        assert (again.keys.written, again.keys.already) == (0, 1201)
+        assert (again.blobs.written, again.counters.written) == (0, 0)
+
+        entry = await target.get("session/1199")
+        assert entry is not None
+        assert entry.ttl is not None
+        assert 500 < entry.ttl <= 601
+        assert await target.compare_and_set("session/1199", b"", last) is None, "an old revision matches nothing"
+        assert entry.revision > last
+        for_ever = await target.get("for/ever")
+        assert for_ever is not None
+        assert for_ever[1] == b"\x00\xff"
+        assert for_ever.ttl is None
+        assert await target.count("total") == 7
+        assert await target.get_blob("blob") == b"b" * 900_000
+        successor = await target.acquire("job", "b", 60.0)
+        assert successor is not None
+        assert successor.token > lease.token
+
+        await source.set("session/5", b"changed", 600.0)
+        third = await copy_state(source, target)
+        assert third.keys.written == 1
+        changed = await target.get("session/5")
+        assert changed is not None
+        assert changed.value == b"changed"
+        await source.close()
+        await target.close()
+
+    asyncio.run(run())
