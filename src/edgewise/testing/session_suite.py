@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from edgewise.sessions import Session, SessionStore, SessionTooLarge
@@ -48,7 +48,7 @@ async def check_session_store(make: MakeStore, sleep: Pass) -> None:
         await check(await make(), await make(), sleep)
 
 
-Check = Callable[[SessionStore, SessionStore, Pass], Awaitable[None]]
+Check = Callable[[SessionStore, SessionStore, Pass], Coroutine[Any, Any, None]]
 
 
 async def what_is_kept_is_read_by_every_process(store: SessionStore, other: SessionStore, _: Pass) -> None:
