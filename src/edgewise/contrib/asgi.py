@@ -45,7 +45,9 @@ class SessionMiddleware:
             session = await sessions.open(fields, host)
         except StateUnavailable as error:
             log.error("sessions cannot be read: %s", error)
-            await _refuse(scope, receive, send)
+            if scope["type"] == "websocket":
+                await receive()
+            await _refuse(scope["type"], send)
             return
         scope = {**scope, "session": session, "edgewise.sessions": sessions}
         answer = _Answer(sessions, session, host, send)
@@ -69,12 +71,21 @@ class _Answer:
         self._session = session
         self._host = host
         self._send = send
+        self._refused = False
 
     async def send(self, message: Message) -> None:
         """Send, with what belongs to the session in the head."""
+        if self._refused:
+            return
         if message["type"] in ("http.response.start", "websocket.accept"):
             fields = list(message.get("headers", ()))
-            cookie = await self._sessions.commit(self._session, self._host)
+            try:
+                cookie = await self._sessions.commit(self._session, self._host)
+            except StateUnavailable as error:
+                log.error("a session cannot be written: %s", error)
+                self._refused = True
+                await _refuse(message["type"].partition(".")[0], self._send)
+                return
             if cookie is not None:
                 fields.append((b"set-cookie", cookie.encode("latin-1")))
             if cookie is not None or self._session.accessed:
@@ -85,7 +96,7 @@ class _Answer:
     async def finish(self) -> None:
         """Write what changed since; a cookie can no longer be set."""
         session = self._session
-        if not session.modified:
+        if self._refused or not session.modified:
             return
         if session.new or session.logs_in or session.rotates:
             log.warning("a session was begun, or given a new id, after the answer had begun: it is dropped")
@@ -93,9 +104,9 @@ class _Answer:
         await self._sessions.commit(session, self._host)
 
 
-async def _refuse(scope: Message, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
+async def _refuse(kind: str, send: Send) -> None:
+    """Answer that sessions are out of reach."""
+    if kind == "websocket":
         await send({"type": "websocket.close", "code": 1013})
         return
     fields = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(LOST)), (b"retry-after", b"1")]

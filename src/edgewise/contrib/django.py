@@ -18,6 +18,7 @@ from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
 
 from edgewise.contracts.state import StateUnavailable
 from edgewise.contrib.engines import ThreadState, run_now
@@ -132,18 +133,24 @@ class SessionMiddleware(DjangoSessionMiddleware):
         request.session = SessionStore(read_cookie(django_settings.SESSION_COOKIE_NAME, fields))
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Save the session; leave the cookie alone that came with an id replaced a moment ago."""
+        """Save the session. A request whose id was replaced a moment ago writes nothing, unless it logs in."""
         session = request.session
-        if isinstance(session, SessionStore) and session.was_replaced and not session.modified:
+        if isinstance(session, SessionStore) and session.was_replaced and USER_KEY not in session:
+            patch_vary_headers(response, ("Cookie",))
             return response
-        return super().process_response(request, response)
+        try:
+            return super().process_response(request, response)
+        except StateUnavailable as error:
+            return _refused(error)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer 503 where the state engine does not answer."""
-        if not isinstance(exception, StateUnavailable):
-            return None
-        log.error("sessions cannot be read: %s", exception)
-        return HttpResponse("sessions cannot be read at the moment\n", "text/plain", 503, headers={"Retry-After": "1"})
+        return _refused(exception) if isinstance(exception, StateUnavailable) else None
+
+
+def _refused(error: StateUnavailable) -> HttpResponse:
+    log.error("sessions are out of reach: %s", error)
+    return HttpResponse("sessions are out of reach\n", "text/plain", 503, headers={"Retry-After": "1"})
 
 
 @functools.cache

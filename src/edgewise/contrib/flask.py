@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from flask import Flask, Request, Response, abort
+from flask import Flask, Request, Response, abort, request
 from flask.sessions import SessionInterface as FlaskSessionInterface
 from flask.sessions import SessionMixin
 
@@ -46,10 +46,14 @@ class SessionInterface(FlaskSessionInterface):
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Write what changed, and set the cookie."""
-        from flask import request
-
         assert isinstance(session, Session)
-        cookie = self.sessions.commit(session, request.host)
+        try:
+            cookie = self.sessions.commit(session, request.host)
+        except StateUnavailable as error:
+            log.error("a session cannot be written: %s", error)
+            response.status_code = 503
+            response.set_data("sessions cannot be written at the moment\n")
+            return
         if cookie is not None:
             response.headers.add("Set-Cookie", cookie)
         if cookie is not None or session.accessed:

@@ -35,7 +35,6 @@ def current_sessions(connection: HTTPConnection) -> Sessions:
 def current_user(connection: HTTPConnection) -> str:
     """Return who is logged in: a dependency for FastAPI. Raises HTTPException, 401, where nobody is."""
     session = current_session(connection)
-    session.accessed = True
     if not session.user:
         raise HTTPException(401, "log in first")
     return session.user

@@ -36,25 +36,25 @@ class SessionMiddleware:
         try:
             session = self._sessions.open([environ.get("HTTP_COOKIE", "")], host)
         except StateUnavailable as error:
-            log.error("sessions cannot be read: %s", error)
-            fields = [("Content-Type", "text/plain"), ("Content-Length", str(len(LOST))), ("Retry-After", "1")]
-            start_response("503 Service Unavailable", fields)
-            return [LOST]
+            return _refuse(start_response, error)
         environ["edgewise.session"] = session
         environ["edgewise.sessions"] = self._sessions
+        refused: list[Iterable[bytes]] = []
 
         def start(status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            cookie = self._sessions.commit(session, host)
+            try:
+                cookie = self._sessions.commit(session, host)
+            except StateUnavailable as error:
+                refused.append(_refuse(start_response, error))
+                return _discard
             added = [] if cookie is None else [("Set-Cookie", cookie)]
             if cookie is not None or session.accessed:
                 added.append(("Vary", "Cookie"))
             return start_response(status, [*fields, *added], *([] if exc_info is None else [exc_info]))
 
-        content = self.app(environ, start)
-        if isinstance(content, list | tuple):
-            self._finish(session, host)
-            return content
-        return _Content(content, lambda: self._finish(session, host))
+        content = _Content(self.app(environ, start), refused, lambda: self._finish(session, host))
+        whole = content.whole()
+        return content if whole is None else whole
 
     def _finish(self, session: Session, host: str) -> None:
         """Write what changed since the answer began; a cookie can no longer be set."""
@@ -66,20 +66,48 @@ class SessionMiddleware:
         self._sessions.commit(session, host)
 
 
-class _Content:
-    """What an app returned; `done` is called before it is closed."""
+def _refuse(start_response: StartResponse, error: StateUnavailable) -> list[bytes]:
+    """Answer that sessions are out of reach."""
+    log.error("a session cannot be read or written: %s", error)
+    fields = [("Content-Type", "text/plain"), ("Content-Length", str(len(LOST))), ("Retry-After", "1")]
+    start_response("503 Service Unavailable", fields)
+    return [LOST]
 
-    def __init__(self, content: Iterable[bytes], done: Callable[[], None]) -> None:
+
+def _discard(_chunk: bytes) -> None:
+    """Take the place of `write` where the answer is another."""
+
+
+class _Content:
+    """What an app returned, or what stands in its place; `done` is called before it is closed."""
+
+    def __init__(self, content: Iterable[bytes], refused: list[Iterable[bytes]], done: Callable[[], None]) -> None:
         self._content = content
+        self._refused = refused
         self._done = done
 
+    def whole(self) -> Iterable[bytes] | None:
+        """Return the content at once where it is complete; None where it is still to come."""
+        if not isinstance(self._content, list | tuple):
+            return None
+        if self._refused:
+            return self._refused[0]
+        self._done()
+        return self._content
+
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._content)
+        for chunk in self._content:
+            if self._refused:
+                break
+            yield chunk
+        for answer in self._refused:
+            yield from answer
 
     def close(self) -> None:
         """End, as PEP 3333 has it."""
         try:
-            self._done()
+            if not self._refused:
+                self._done()
         finally:
             close = getattr(self._content, "close", None)
             if close is not None:

@@ -23,8 +23,6 @@ class Session(MutableMapping[str, Value]):
     and with `change` both do.
     """
 
-    user: str
-    """Who logged in; "" while nobody has."""
     label: str
     """What tells this session from the user's others, such as the name of a device; given at login."""
     created: float
@@ -46,7 +44,7 @@ class Session(MutableMapping[str, Value]):
         authenticated: float = 0.0,
     ) -> None:
         """For stores: `data` and `origin` are what was kept; `muted` drops what is written, unless somebody logs in."""
-        self.user = user
+        self._user = user
         self.label = label
         self.created = created
         self.authenticated = authenticated
@@ -149,6 +147,16 @@ class Session(MutableMapping[str, Value]):
         self.user = self.label = ""
         self.logs_in = self.rotates = False
         self.ended = True
+
+    @property
+    def user(self) -> str:
+        """Who logged in; "" while nobody has."""
+        self.accessed = True
+        return self._user
+
+    @user.setter
+    def user(self, user: str) -> None:
+        self._user = user
 
     @property
     def new(self) -> bool:

@@ -58,7 +58,7 @@ class Setting:
         self.settings = SessionSettings(**{"idle": 100.0, "absolute": 1000.0, **changes})
         self.store = StatefulSessions(self.settings, self.engine, clock=self.clock, monotonic=self.clock)
 
-    async def begin(self, user: str = "", **data: Any) -> str:
+    async def begin(self, user: str = "", /, **data: Any) -> str:
         """Return the token of a new session."""
         session = await self.store.open(None)
         session.update(data)
@@ -143,7 +143,7 @@ def test_requests_at_the_same_time_lose_no_write(requests: list[Any], order: lis
     setting = Setting()
 
     async def run() -> None:
-        before = dict.fromkeys("abc", 100)
+        before: dict[str, Any] = dict.fromkeys("abc", 100)
         token = await setting.begin(**before)
         sessions = [await setting.store.open(token) for _ in requests]
         expected = before
@@ -267,7 +267,6 @@ def test_a_login_form_sent_twice_logs_in_twice() -> None:
     async def run() -> None:
         token = await setting.begin(a=1)
         both = [await setting.store.open(token) for _ in range(2)]
-        late = None
         tokens = []
         for session in both:
             session.login("ann")
@@ -291,17 +290,17 @@ def test_a_session_written_while_all_were_revoked_is_worth_nothing() -> None:
         session = await setting.store.open(token)
         session.rotate()
         listed = setting.engine.entries
+        made: list[str | None] = []
 
         async def entries(*arguments: Any) -> Any:
             found = await listed(*arguments)
             setting.engine.entries = listed  # type: ignore[method-assign]
-            nonlocal new
-            new = await setting.store.commit(session)
+            made.append(await setting.store.commit(session))
             return found
 
-        new: str | None = None
-        setting.engine.entries = entries  # type: ignore[method-assign]
+        setting.engine.entries = entries  # type: ignore[method-assign, assignment]
         await setting.store.revoke("ann")
+        [new] = made
         assert new
         setting.clock.advance(1.0)
         assert (await setting.store.open(new)).user == ""
