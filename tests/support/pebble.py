@@ -20,8 +20,8 @@ MISSING = "pebble and pebble-challtestsrv are not installed (Debian package: peb
 needs_pebble = pytest.mark.skipif(
     shutil.which("pebble") is None or shutil.which("pebble-challtestsrv") is None, reason=MISSING
 )
-EXTERNAL = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W")
-"""Account that `external=True` knows (from pebble's example)."""
+EXTERNAL = ("kid-1", "6MCHzEJJNO-7jQI40yOuB6spGqy3LQTk81_BjFEYYegAdCiHH28P7o7Yeu2qIXFX")
+"""Account that `external=True` knows: its key identifier and MAC key."""
 
 
 class Pebble:
