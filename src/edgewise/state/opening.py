@@ -71,7 +71,7 @@ async def open_engine(url: str, options: Options = Options()) -> Portable:
 
         return SqliteEngine(directory, patience=options.patience)
     if scheme in ("redis", "rediss"):
-        _require("redis", "redis", url)
+        _require("hiredis", "redis", url)
         from edgewise.state.redis.engine import open_redis
 
         return await open_redis(url, patience=options.patience, allow_eviction=options.allow_eviction)

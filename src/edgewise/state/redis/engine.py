@@ -116,20 +116,26 @@ class RedisEngine:
         return int(await self._run(scripts.PUBLISH, _topic(topic), *arguments))
 
     async def subscribe(self, topic: str, after: int) -> AsyncIterator[s.Message]:
-        """Yield messages; the server says when there are more."""
+        """Yield messages; the server says when there are more, over a connection that it may block."""
         stream = _topic(topic)[0]
-        while True:
-            try:
-                found = await self.messages(topic, after)
-                if not found:
-                    block = int(self._connections.patience * _BLOCK * 1000)
-                    await self._connections.wait_for_stream(stream, after, block)
-            except s.StateUnavailable:
-                await asyncio.sleep(_AWAY)
-                continue
-            for message in found:
-                yield message
-                after = message.cursor
+        waiting = Connections(self._connections.url, self._connections.patience)
+        block = int(waiting.patience * _BLOCK * 1000)
+        try:
+            while True:
+                try:
+                    found = await self.messages(topic, after)
+                    if not found:
+                        await waiting.command(
+                            "XREAD", "COUNT", 1, "BLOCK", block, "STREAMS", stream, f"{after}-0", again=True
+                        )
+                except s.StateUnavailable:
+                    await asyncio.sleep(_AWAY)
+                    continue
+                for message in found:
+                    yield message
+                    after = message.cursor
+        finally:
+            await waiting.close()
 
     async def messages(self, topic: str, after: int, limit: int = s.PAGE) -> list[s.Message]:
         """Return messages after a cursor."""

@@ -123,9 +123,9 @@ class WriterClient(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Come back; what is not sure to be undone fails."""
-        self._transport = None
+        established, self._transport = self._transport is not None, None
         self._frames = wire.Frames()
-        if self._closed:
+        if self._closed or not established:
             return
         unsent = {request.id for request in self._queue}
         self._queue = []
@@ -143,6 +143,8 @@ class WriterClient(asyncio.Protocol):
         while not self._closed:
             with contextlib.suppress(OSError):
                 transport, _protocol = await self._loop.create_unix_connection(lambda: self, self._path)
+                if transport.is_closing():
+                    raise ConnectionResetError
                 self._transport = transport
                 self._connected()
                 self._flush()

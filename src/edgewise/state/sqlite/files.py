@@ -42,8 +42,6 @@ CREATE TABLE IF NOT EXISTS leases (
 SOCKET = "writer.sock"
 LOCK = "writer.lock"
 BUSY_MS = 1000
-LOG_BYTES = 4 << 20
-"""Size to which a log is cut when it begins anew, and from which it is moved into its file."""
 
 
 def database(directory: Path, concern: str) -> Path:
@@ -61,7 +59,6 @@ def open_for_writing(directory: Path, concern: str, *, full: bool) -> sqlite3.Co
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES}")
     connection.execute("PRAGMA cache_size = -16384")
     connection.executescript(SCHEMAS[concern])
     return connection

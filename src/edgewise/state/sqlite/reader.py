@@ -14,7 +14,7 @@ from edgewise.state.sqlite.files import SCHEMAS, database, open_for_reading
 from edgewise.state.sqlite.wire import Space
 
 _ALIVE = "(expires IS NULL OR expires > ?)"
-_GET = f"SELECT key, value, revision, expires FROM entries WHERE key = ? AND {_ALIVE}"
+_GET = "SELECT value, revision, expires FROM entries WHERE key = ?"
 _ENTRIES = (
     "SELECT key, value, revision, expires FROM entries "
     f"WHERE key >= ? AND key < ? AND key > ? AND {_ALIVE} ORDER BY key LIMIT ?"
@@ -60,8 +60,16 @@ class Reader:
     def get(self, space: Space, key: str) -> Entry | None:
         """Return an entry."""
         now = self.now()
-        rows = self._run(space, _GET, (key, now))
-        return _entry(rows[0], now) if rows else None
+        try:
+            row = self._file(space).execute(_GET, (key,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._lost(error) from error
+        if row is None:
+            return None
+        value, revision, expires = row
+        if expires is None:
+            return Entry(key, value, revision, None)
+        return Entry(key, value, revision, (expires - now) / 1000) if expires > now else None
 
     def entries(self, space: Space, prefix: str, after: str, limit: int) -> list[Entry]:
         """Return entries by prefix in the order of their keys. Keys are ASCII, so DEL is above each of them."""

@@ -13,7 +13,7 @@ from edgewise.state.clock import SteadyClock, boot_id, since_boot
 from edgewise.state.sqlite import wire
 from edgewise.state.sqlite.files import SCHEMAS, open_for_writing
 
-_SWEPT = 64
+_SWEPT = 16
 """Rows removed by one statement of a sweep."""
 _SWEEPS = {
     concern: f"DELETE FROM {table} WHERE {key} IN "
