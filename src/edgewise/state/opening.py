@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Options:
     @classmethod
     def of(cls, state: State, state_directory: Path) -> Options:
         """Return what a configuration says; what is kept on disk by default is in `state_directory`."""
-        copy = Path(state.local_copy) if state.local_copy else state_directory / "state-copy"
+        name = f"state-copy-{hashlib.sha256(state.url.encode()).hexdigest()[:8]}"  # another engine, another copy
+        copy = Path(state.local_copy) if state.local_copy else state_directory / name
         return cls(
             state.patience,
             state.sync == "full",

@@ -24,6 +24,7 @@ _WRITE = "INSERT OR REPLACE INTO entries (key, value, revision, expires) VALUES 
 _COMMIT_AFTER = 500
 _COMMIT_WITHIN = 0.05
 """Changes, and seconds, after which what was copied is committed."""
+_LOOK_AGAIN = 2.0
 _SWEEP = """DELETE FROM entries WHERE id IN
 (SELECT id FROM entries WHERE expires <= ? ORDER BY expires LIMIT 500)"""
 
@@ -44,15 +45,12 @@ class CopyReader:
 
 
 async def keep_copy(connection: Connection, directory: Path) -> None:
-    """Copy every change of the keys, for as long as this runs. Another process that does so already is left to it."""
+    """Copy every change of the keys, for as long as this runs; while another process does so, wait for its end."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.warning("another process keeps the copy in %s", directory)
-            return
+        while not _locked(lock):
+            await asyncio.sleep(_LOOK_AGAIN)
         copy = _Copy(connection, directory)
         try:
             await copy.run()
@@ -60,6 +58,14 @@ async def keep_copy(connection: Connection, directory: Path) -> None:
             copy.close()
     finally:
         os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _Copy:
