@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,6 +178,27 @@ def test_concurrent_updates_lose_no_write_through_a_crash(server: StateServer) -
         entry = await engine.get("n")
         assert entry is not None
         assert certain <= int(entry.value) <= certain + unknown
+        await engine.close()
+
+    asyncio.run(run())
+
+
+def test_calls_end_in_time_while_the_engine_hangs_and_work_again_after(server: StateServer) -> None:
+    async def run() -> None:
+        engine = await open_engine(server.url, Options(patience=1.0))
+        await engine.set("k", b"1")
+        server.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        calls = [engine.set("k", b"2"), engine.add("c"), engine.publish("t", b""), engine.acquire("l", "me", 5.0)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        server.signal(signal.SIGCONT)
+        assert time.monotonic() - began < PATIENCE
+        assert [type(result) for result in results] == [StateUnavailable] * 4
+        assert await eventually(engine, "back") < PATIENCE
+        entry = await engine.get("k")
+        assert entry is not None
+        assert entry.value in (b"1", b"2"), "a write that raised has taken place, or not"
+        assert await engine.count("c") <= 1, "an addition was sent twice"
         await engine.close()
 
     asyncio.run(run())

@@ -28,6 +28,9 @@ class StateServer(Protocol):
     def kill(self) -> None:
         """kill -9."""
 
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+
     async def make(self) -> Portable:
         """Return a new client."""
 
@@ -56,6 +59,11 @@ class SqliteServer:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def make(self) -> Portable:
         """Return a new client."""
@@ -87,6 +95,11 @@ class ValkeyServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def make(self) -> Portable:
         """Return a new client."""
@@ -122,6 +135,11 @@ class NatsServer:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def make(self) -> Portable:
         """Return a new client."""
