@@ -22,7 +22,8 @@ run: $(STAMP)
 	$(BIN)/python examples/quickstart/run.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	directory=$$(mktemp -d) && $(BIN)/python -m pytest -q -n 4 --dist loadfile --basetemp $$directory/t; \
+		status=$$?; rm -rf $$directory; exit $$status
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -111,4 +111,4 @@ def test_a_copy_that_cannot_be_done_says_why(tmp_path: Path) -> None:
     cache.kill()
     assert refused.returncode == 1
     assert "drops keys when its memory is full" in refused.stderr
-    assert command("state", "copy", "mysql://x", "sqlite:y").returncode == 1
+    assert command("state", "copy", "mysql://x", f"sqlite:{tmp_path}/y").returncode == 1

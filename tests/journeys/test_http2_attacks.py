@@ -64,6 +64,8 @@ def edgewise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgewiseProce
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_edgewise_withstands(attack: Attack, edgewise: EdgewiseProcess) -> None:
+    with edgewise.client() as first:  # once a worker answers, every process is there
+        first.ask(get("/hello"))
     processes, resident = edgewise.tree(), edgewise.resident()
     outcome = run_attack(("127.0.0.1", edgewise.port), attack, seconds=SECONDS[attack.kind], most_connections=50)
     assert edgewise.tree() == processes, edgewise.log

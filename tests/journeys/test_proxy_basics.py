@@ -27,6 +27,13 @@ def echo_path(connection: OriginConnection) -> None:
 
 
 class TestConnections:
+    def test_http_2_cannot_begin_where_something_was_asked_already(self, proxied) -> None:
+        edgewise, _ = proxied()
+        with edgewise.client() as client:
+            assert client.ask(get("/")).status == 200
+            assert client.ask(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").status in (400, 505)
+            assert client.is_closed()
+
     def test_a_client_connection_carries_several_requests_over_one_upstream_connection(self, proxied) -> None:
         edgewise, origin = proxied()
         with edgewise.client() as client:

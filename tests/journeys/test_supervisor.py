@@ -83,10 +83,10 @@ class TestWorkers:
         server = serving(HELLO)
         for _ in range(3):
             body_from(server)
-        wait_until(lambda: workers_of(server)[0]["requests"] == 3, "three requests are counted")
+        wait_until(lambda: [one["requests"] for one in workers_of(server)] == [3], "three requests are counted")
         os.kill(workers_of(server)[0]["pid"], signal.SIGKILL)
         body_from(server)
-        wait_until(lambda: workers_of(server)[0]["requests"] == 4, "four requests are counted")
+        wait_until(lambda: [one["requests"] for one in workers_of(server)] == [4], "four requests are counted")
 
     def test_the_control_process_is_replaced_and_the_admin_address_answers_again(self, serving) -> None:
         server = serving(HELLO)

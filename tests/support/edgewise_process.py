@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -31,12 +32,19 @@ format = "json"
 """
 
 
+# Below the ports that the kernel gives to clients, and for each of pytest's parallel processes others.
+_FIRST_PORT, _PORTS = 10_000, 2_500
+_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+_ports = itertools.cycle(range(_FIRST_PORT + _process * _PORTS, _FIRST_PORT + (_process + 1) * _PORTS))
+
+
 def free_port() -> int:
-    """Return a TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port that nothing listens on, and not the same one again soon."""
+    for port in itertools.islice(_ports, _PORTS):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
 
 
 def wait_until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:

@@ -177,7 +177,6 @@ REFUSED = [
     *(refused(_TARGET, name, target(text)) for name, text in TARGETS.items()),
     refused(_TARGET, "too long", target(b"/" + b"a" * 70000), 400, 414, 431),
     *(refused(_LINE, name, text + b"\r\nHost: example.com\r\n\r\n", 400, 505) for name, text in LINES.items()),
-    refused(_LINE, "HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, 505),
     refused(_LINE, "CONNECT", b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", 405),
     refused(_EXPECT, "something else", sent(b"Expect: 200-ok\r\nContent-Length: 5", b"hello"), 417),
     refused(_EXPECT, "two", sent(b"Expect: 100-continue, x\r\nContent-Length: 5", b"hello"), 417),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from contextlib import nullcontext
@@ -33,12 +32,14 @@ def cluster_status(file: Path | None, as_json: bool) -> None:
 
     Asks the engine itself, so it works on a node whose edgewise does not run. Exit status 1 when the engine is lost.
     """
+    from asyncio import run
+
     from edgewise.config.state import without_password
     from edgewise.contracts.state import StateError
 
     state = configured_state(file)
     try:
-        status, nodes = asyncio.run(_ask(state))
+        status, nodes = run(_ask(state))
     except StateError as error:
         raise click.ClickException(f"{without_password(state.url)}: {error}") from None
     if as_json:
@@ -120,12 +121,14 @@ def state_copy(source: str, target: str, replicas: int) -> None:
 
     To move without losing a session: copy, stop edgewise, copy again (the little that changed), start with the new URL.
     """
+    from asyncio import run
+
     from edgewise.config.state import without_password
     from edgewise.contracts.state import StateError
     from edgewise.state.sqlite.writer import WriterError
 
     try:
-        report = asyncio.run(_copy(source, target, replicas))
+        report = run(_copy(source, target, replicas))
     except (StateError, WriterError) as error:
         raise click.ClickException(f"from {without_password(source)} to {without_password(target)}: {error}") from None
     click.echo(report_text(report))
