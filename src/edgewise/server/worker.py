@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import uvloop
@@ -27,6 +26,7 @@ from edgewise.server.listeners import Kind, Listener
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
+from edgewise.server.secret import state_directory
 from edgewise.state.opening import Options, open_engine
 from edgewise.telemetry.ids import IdSource
 from edgewise.tls.errors import TlsError
@@ -162,7 +162,7 @@ class Worker:
     async def _open_state(self) -> StateEngine:
         state = self._setup.generation.config.state
         assert state is not None
-        return await open_engine(state.url, Options.of(state, Path(state.local_copy or "edgewise-state")))
+        return await open_engine(state.url, Options.of(state, state_directory()))
 
     def _load(self) -> None:
         """Have the engine run the current table, with the challenges under way answered."""
