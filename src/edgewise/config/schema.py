@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
+from edgewise.config.sessions import Sessions
 from edgewise.config.state import State
 from edgewise.config.tls import Acme, Certificate, ClientAuth, ExternalAccount, Hsts, Tls, TlsHost
 from edgewise.config.types import (
@@ -38,8 +39,8 @@ from edgewise.config.upstreams import (
 
 __all__ = [
     "AccessLog", "Acme", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "ExternalAccount", "HeaderEdits",
-    "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "State",
-    "Sticky", "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts",
+    "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sessions",
+    "State", "Sticky", "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts",
     "UpstreamTls",
 ]  # fmt: skip
 
@@ -128,6 +129,8 @@ class Config(Model):
     """Certificates and TLS settings."""
     state: State | None = None
     """Shared state; without this table there is none, unless something configured needs it."""
+    sessions: Sessions = Sessions()
+    """Sessions held by the gateway."""
     upstreams: dict[Name, Upstream] = Field(default={})
     """Groups of servers, by name."""
     routes: list[Route] = Field(default=[])
@@ -137,9 +140,10 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _default_state(self, info: ValidationInfo) -> Self:
-        """Several workers count the requests of a limit together."""
-        limited = any(route.rate_limit is not None for route in self.routes)
-        if self.state is None and limited and self.server.workers > 1:
+        """Several workers count the requests of a limit together; stateful sessions are kept somewhere."""
+        limited = any(route.rate_limit is not None for route in self.routes) and self.server.workers > 1
+        held = any(route.session is not None for route in self.routes) and self.sessions.mode == "stateful"
+        if self.state is None and (limited or held):
             object.__setattr__(self, "state", State.model_validate({}, context=info.context))
         return self
 

@@ -30,7 +30,7 @@ _BOUNDS = {
     "greater_than_equal": ("at least {}", "ge"),
     "less_than_equal": ("at most {}", "le"),
 }
-_SECRET = frozenset({"secret", "hmac_key"})
+_SECRET = frozenset({"secret", "secrets", "hmac_key"})
 
 
 def mistakes(error: ValidationError, data: Mapping[str, Any]) -> Iterator[Mistake]:
@@ -50,7 +50,7 @@ def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mista
         bad = context["error"]
         return Mistake(path, bad.message, bad.expected, bad.nearest)
     value = _value_at(data, path, detail["input"])
-    found = "this text" if path and path[-1] in _SECRET else show(value)
+    found = "this text" if not _SECRET.isdisjoint(path[-2:]) else show(value)
     if kind == "literal_error":
         return _not_a_choice(path, value, context["expected"])
     if kind in _BOUNDS:

@@ -109,5 +109,7 @@ class Table:
     """In place of `match` on TLS listeners where answers differ there (Strict-Transport-Security)."""
     own_routes: tuple[Route, ...] = ()
     """Routes that the configuration does not name: of `match_plain` and `match_tls`."""
+    sessions: object = None
+    """The gateway's sessions, for the next table to go on with."""
     tcp: dict[str, TcpRoute] = field(default_factory=dict)
     """By the listen address as written in the configuration."""

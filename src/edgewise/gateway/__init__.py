@@ -1,1 +1,1 @@
-"""What a request must pass before it is sent on: rate limits, on one worker or shared by nodes."""
+"""What a request must pass before it is sent on: rate limits of one worker or of all nodes, the same origin."""

@@ -17,6 +17,7 @@ from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
 from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, NoMatch
+from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
 from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
 from edgewise.router.upstreams import build_upstreams
 from edgewise.tls.contexts import ContextSet
@@ -64,11 +65,13 @@ def build(
     rows = {name: shared.routes[name] if shared is not None else index for index, name in enumerate(names)}
     server = config.server
     before = {route.name: route for route in previous.routes} if previous is not None else {}
+    sessions = gateway_sessions(config, previous)
     routes = tuple(
         _route(spec, name, rows[name], upstreams, before) for spec, name in zip(config.routes, names, strict=False)
     )
     internal = any(route.internal for route in routes)
     for route in routes:
+        _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
     match = _match(config, routes, internal=False)
@@ -96,6 +99,7 @@ def build(
         match_plain=match_plain,
         match_tls=match_tls,
         own_routes=own_routes,
+        sessions=sessions,
         tcp=_tcp_routes(config, rows, upstreams),
     )
 
@@ -148,10 +152,21 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     route.internal = spec.internal
     if spec.rate_limit is not None:
         route.limit = rate_limit(name, spec.rate_limit, before)
-    plain = route.upstream is not None and route.upstream.breaker is None
-    route.direct = plain and not (route.request_filters or route.buffer_request or route.limit)
     route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
     return route
+
+
+def _add_checks(route: Route, config: Config, sessions: GatewaySessions | None) -> None:
+    """Put the gateway's own checks before the route's filters: those see who was verified, and nobody else."""
+    requests: list[Callable[..., object]] = request_checks(config, route.spec)
+    if sessions is not None:
+        before, after = sessions.hooks(route.spec)
+        requests += before
+        route.response_filters += tuple(after)
+        sessions.protect(route)
+    route.request_filters = (*requests, *route.request_filters)
+    plain = route.upstream is not None and route.upstream.breaker is None
+    route.direct = plain and not (route.request_filters or route.buffer_request or route.limit)
 
 
 def _limit_tunnels(route: Route, timeouts: RouteTimeouts | TunnelTimeouts, server: Server) -> None:

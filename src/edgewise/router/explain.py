@@ -13,6 +13,7 @@ from edgewise.protocols.http1 import parse_request_head
 from edgewise.proxy.plans import make_plan
 from edgewise.router.build import build, route_names
 from edgewise.router.match import Matcher
+from edgewise.sessions.identity import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         allowed = [value.decode() for name, value in plan.answer.fields if name == b"Allow"]
         return [f"answer    {plan.answer.status}" + (f", Allow: {allowed[0]}" if allowed else ": no route matches")]
     lines = [f"route     {plan.route.name}"]
+    lines += _sessions(config, spec)
     lines.append(f"filters   {', '.join(spec.filters) or 'none'}")
     if plan.answer is not None:
         lines.append(f"answer    {plan.answer.status}, made at the edge")
@@ -81,7 +83,7 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
     for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
-    lines += _sent(plan)
+    lines += _sent(plan, _removed(config, spec))
     if spec.rate_limit is not None:
         lines.append(f"limit     {_rate(spec.rate_limit)}")
     lines += _limits(config, spec, plan)
@@ -124,7 +126,37 @@ def _rate(spec: RateLimit) -> str:
     return f"{spec.rate:g} requests a second, {burst} at once, by {spec.by}{strict}"
 
 
-def _sent(plan: Plan) -> list[str]:
+def _sessions(config: Config, spec: RouteSpec) -> list[str]:
+    lines = []
+    if spec.csrf:
+        lines.append("csrf      methods that change something, and WebSockets, only from pages of the same origin")
+    if spec.session is None:
+        return lines
+    sessions = config.sessions
+    fields = f"{sessions.user_field} and {sessions.groups_field}"
+    told = fields if sessions.identity == "fields" else f"a JWT in {sessions.jwt_field}"
+    lines.append(
+        f"session   {spec.session}, {sessions.mode}; the upstream gets {told}, not the client's own and not the cookie"
+    )
+    if spec.session == "required":
+        login = f"303 to {spec.login} where a browser opens a page, else " if spec.login is not None else ""
+        lines.append(f"          without one: {login}401; 503 while the state engine is lost")
+    else:
+        lines.append("          without one, or while the state engine is lost: goes on as nobody's")
+    return lines
+
+
+def _removed(config: Config, spec: RouteSpec) -> frozenset[str]:
+    """Return the names of the fields that a session's filter takes out of a request."""
+    sessions = config.sessions
+    if spec.session is None:
+        return frozenset()
+    names = [CONTROL, sessions.user_field, sessions.groups_field]
+    names += [sessions.jwt_field] if sessions.identity == "jwt" else []
+    return frozenset(name.lower() for name in names)
+
+
+def _sent(plan: Plan, removed: frozenset[str]) -> list[str]:
     added = b"X-Request-ID: <new>\r\ntraceparent: 00-<trace id>-<span id>-00\r\n"
     if plan.trace is not None:
         trace_id, flags = plan.trace
@@ -133,7 +165,10 @@ def _sent(plan: Plan) -> list[str]:
         added = b"grpc-timeout: <what is left>\r\n" + added
     sent = plan.head + added + b"X-Forwarded-For: <client address>\r\nX-Forwarded-Proto: <http or https>"
     first, *rest = sent.decode("latin-1").split("\r\n")
-    return [f"sends     {first}", *(f"          {line}" for line in rest if line)]
+    return [
+        f"sends     {first}",
+        *(f"          {line}" for line in rest if line and line.partition(":")[0].lower() not in removed),
+    ]
 
 
 def _limits(config: Config, spec: RouteSpec, plan: Plan) -> list[str]:

@@ -174,6 +174,7 @@ class Controller:
                 upstream["sticky"].pop("secret")
         if values["state"] is not None:
             values["state"]["url"] = without_password(values["state"]["url"])
+        values["sessions"].pop("secrets")
         acme = values["tls"]["acme"]
         if acme is not None and acme["external_account"] is not None:
             acme["external_account"].pop("hmac_key")

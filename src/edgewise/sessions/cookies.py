@@ -58,3 +58,10 @@ def read_cookie(name: str, fields: Iterable[str]) -> str | None:
                     return None
                 found = value
     return found
+
+
+def without_cookie(name: str, fields: Iterable[str]) -> str:
+    """Return Cookie fields as one, without any cookie of this name; "" where nothing is left."""
+    start = f"{name}="
+    pairs = [pair.strip(" \t") for text in fields for pair in text.split(";")]
+    return "; ".join(pair for pair in pairs if pair and not pair.startswith(start))

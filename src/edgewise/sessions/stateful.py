@@ -228,9 +228,17 @@ class StatefulSessions:
     async def _renew(self, origin: _Origin, idle: float | None) -> None:
         """Let a session that was only read live on; not at each request, and never a reason for one to fail."""
         ttl = self._ttl(origin.record, idle)
-        if ttl - origin.ttl > self._settings.idle * self._settings.renew:
+        if self._is_due(origin, ttl):
             with contextlib.suppress(StateUnavailable):
                 await self._engine.touch(self._keys.session(origin.handle), ttl)
+
+    def _is_due(self, origin: _Origin, ttl: float) -> bool:
+        return ttl - origin.ttl > self._settings.idle * self._settings.renew
+
+    def due(self, session: Session) -> bool:
+        """Is it time to let a session that was only read live on?"""
+        origin = session.origin
+        return isinstance(origin, _Origin) and self._is_due(origin, self._ttl(origin.record, session.idle))
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
         """Return a user's sessions, latest login first."""

@@ -118,6 +118,10 @@ class StatelessSessions:
             changed = session.rotates or session.forced or self._is_due(old)
         return await self._seal(session, old, audience) if changed else None
 
+    def due(self, session: Session) -> bool:
+        """Is it time to seal a session anew that was only read?"""
+        return isinstance(session.origin, Sealed) and self._is_due(session.origin)
+
     def _is_due(self, sealed: Sealed) -> bool:
         return self._clock() - sealed.renewed > self._settings.idle * self._settings.renew
 

@@ -70,6 +70,9 @@ class SessionStore(Protocol):
         Raises SessionError, or TypeError and ValueError for values that no session can hold.
         """
 
+    def due(self, session: Session) -> bool:
+        """Would `commit` write that a session which was only read is in use?"""
+
     async def sessions_of(self, user: str) -> list[SessionInfo]:
         """Return a user's sessions, latest login first. Raises SessionError where they are not known."""
 

@@ -35,6 +35,9 @@ REQUESTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
         "http://grpc.example.com/shop.v1.Cart/Get",
         [("Content-Type", "application/grpc-web+proto"), ("grpc-timeout", "5S"), ("x_meta", "1")],
     ),
+    "session": ("POST", "http://shop.example.com/account/orders", [("X-User", "root"), ("Content-Length", "2")]),
+    "session_none": ("GET", "http://shop.example.com/", [("X-User", "root")]),
+    "session_optional": ("GET", "http://shop.example.com/login", []),
     "nothing": ("GET", "http://other.example.com/new", []),
     "refused": ("GET", "http://shop.example.com/api/%2e%2e%2fadmin", []),
 }
@@ -43,7 +46,8 @@ REQUESTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_explain_says_what_it_said(name: str) -> None:
     method, url, headers = REQUESTS[name]
-    text = explain(load(GOLDEN / "shop.toml", environ={}), method, url, headers) + "\n"
+    config = GOLDEN / ("sessions.toml" if name.startswith("session") else "shop.toml")
+    text = explain(load(config, environ={}), method, url, headers) + "\n"
     golden = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)

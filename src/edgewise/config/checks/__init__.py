@@ -11,6 +11,7 @@ from typing import Any
 
 from edgewise.config.checks.listeners import check_listeners
 from edgewise.config.checks.routes import check_routes
+from edgewise.config.checks.sessions import check_sessions
 from edgewise.config.checks.tls import check_tls
 from edgewise.config.checks.upstreams import check_upstreams
 from edgewise.config.problems import Mistake
@@ -22,3 +23,4 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_routes(data)
     yield from check_listeners(data)
     yield from check_tls(data, directory)
+    yield from check_sessions(data, directory)
