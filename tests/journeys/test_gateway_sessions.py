@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from journeys.conftest import StartEdgewise, StartOrigin
 from support.edgewise_process import COMMAND, EdgewiseProcess, wait_until
+from support.http2_raw import Http2Client, request_fields
 from support.origin import OriginConnection
 from support.raw_http import RawResponse, get, post
 from support.state_servers import ValkeyServer
@@ -164,6 +165,17 @@ def test_two_cookies_of_the_name_open_nothing(site: Site) -> None:
     other = site.log_in()
     site.cookie = f"{mine}; {other}"
     assert site.statuses("/account/") == {401}
+
+
+def test_over_http2_the_cookie_comes_in_pieces(site: Site) -> None:
+    pieces = [("cookie", "theme=dark"), ("cookie", site.log_in()), ("x-user", "root")]
+    with Http2Client(("127.0.0.1", site.edgewise.port)) as client:
+        for path, told in (("/account/", True), ("/plain/", False)):
+            answer = client.answer(client.request(request_fields(path, "GET", *pieces)))
+            lines = bytes(answer.body).decode("latin-1").split("\r\n")
+            assert answer.status == 200
+            assert [line for line in lines if line.lower().startswith("x-user:")] == ["X-User: alice"] * told
+            assert any("__Host-session" in line for line in lines) is not told
 
 
 def test_forms_of_other_sites_are_refused(site: Site) -> None:

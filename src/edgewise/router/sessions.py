@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,8 @@ class EngineOpening:
         return await asyncio.shield(self._task)
 
     async def _open(self) -> StateEngine:
-        options = Options.of(self._state, Path(self._state.local_copy or "edgewise-state"))
+        """Without a copy on this node: what was revoked elsewhere must not live on in it."""
+        options = replace(Options.of(self._state, Path()), local_copy=None)
         engine = await open_engine(self._state.url, options)
         if not self.waits:
             await _readable(engine, self._state.patience)
