@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, NoReturn
 
-from flask import Flask, Request, Response, abort, request
+from flask import Flask, Request, Response, request
 from flask.sessions import SessionInterface as FlaskSessionInterface
 from flask.sessions import SessionMixin
+from werkzeug.exceptions import ServiceUnavailable
 
 from edgewise.contracts.state import StateUnavailable
 from edgewise.contrib.opened import BlockingSessions
@@ -24,10 +25,26 @@ class FlaskSession(Session, SessionMixin):
     accessed: bool
 
 
+class LostSession(SessionMixin):
+    """In the place of a session that could not be read: whoever uses it answers 503."""
+
+    def _fail(self, *_arguments: object) -> NoReturn:
+        raise ServiceUnavailable("sessions cannot be read at the moment", retry_after=1)
+
+    __getitem__ = __setitem__ = __delitem__ = __iter__ = __len__ = __contains__ = _fail
+
+    def __getattr__(self, name: str) -> Any:
+        """Fail for `user`, `login` and the like."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        self._fail()
+
+
 class SessionInterface(FlaskSessionInterface):
     """Opens and saves sessions for Flask. Its settings name the cookie; those of Flask are not used.
 
-    Where the state engine does not answer, the request is answered with 503 (or as `when_lost` says).
+    Where the state engine does not answer, requests that use their session are answered with 503 (or as `when_lost`
+    says).
     """
 
     def __init__(self, settings: SessionSettings) -> None:
@@ -40,13 +57,14 @@ class SessionInterface(FlaskSessionInterface):
             session: Any = self.sessions.open([request.environ.get("HTTP_COOKIE", "")], request.host)
         except StateUnavailable as error:
             log.error("sessions cannot be read: %s", error)
-            abort(503)
+            return LostSession()
         found: SessionMixin = session
         return found
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Write what changed, and set the cookie."""
-        assert isinstance(session, Session)
+        if not isinstance(session, Session):
+            return
         try:
             cookie = self.sessions.commit(session, request.host)
         except StateUnavailable as error:
