@@ -11,15 +11,13 @@ from typing import Any
 
 from setuptools import setup
 
-COMPILED = """
-    http/head
-    protocols/http1 protocols/http1_fields protocols/http1_chunked protocols/memo
-    contracts/plan contracts/exchange contracts/endpoint
-    proxy/memo proxy/plans proxy/lifecycle proxy/attempts proxy/pool proxy/downstream proxy/upstream proxy/content
-    proxy/relay proxy/grpc proxy/messages proxy/poller
-    balancer/policies router/match
-    telemetry/access_log telemetry/log_format telemetry/metrics
-""".split()
+COMPILED = [
+    "http/head", "protocols/http1", "protocols/http1_fields", "protocols/http1_chunked", "protocols/memo",
+    "contracts/plan", "contracts/exchange", "contracts/endpoint", "proxy/memo", "proxy/plans", "proxy/lifecycle",
+    "proxy/attempts", "proxy/pool", "proxy/downstream", "proxy/upstream", "proxy/content", "proxy/relay",
+    "proxy/grpc", "proxy/messages", "proxy/poller", "balancer/policies", "router/match", "telemetry/access_log",
+    "telemetry/log_format", "telemetry/metrics",
+]  # fmt: skip
 
 options: dict[str, Any] = {}
 if os.environ.get("EDGEWISE_COMPILE") == "1":
