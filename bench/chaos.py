@@ -187,7 +187,8 @@ def origin(arena: Arena, port: int) -> Tree:
     directory = arena.directory / f"origin-{port}"
     directory.mkdir(exist_ok=True)
     configuration = directory / "origin.conf"
-    values = {**arena.values(), "dir": directory, "web_port": port, "master": "off"}
+    own = {"dir": directory, "web_port": port, "grpc_origin_port": free_port(), "master": "off"}
+    values = {**arena.values(), **own}
     configuration.write_text(render(TEMPLATES / "origin.conf", values))
     tree = arena.helper([arena.nginx, "-e", "stderr", "-c", str(configuration)], f"origin-{port}")
     wait_until(lambda: listening(port), 10, "an origin", tree)
