@@ -26,7 +26,7 @@ _FAR = 3
 _MOST_SHIFTED = 28
 """Four bytes beyond the prefix: far more than any length or index that can be meant."""
 
-_Entry = tuple[tuple[bytes, bytes], int]
+Entry = tuple[tuple[bytes, bytes], int]
 """A field and its size."""
 
 
@@ -38,7 +38,7 @@ class TooManyFields(Exception):
     """The fields exceed the limit. The block was decoded to its end, so the connection may go on."""
 
 
-def _entry(name: bytes, value: bytes) -> _Entry:
+def _entry(name: bytes, value: bytes) -> Entry:
     return (name, value), len(name) + len(value) + OVERHEAD
 
 
@@ -54,8 +54,8 @@ class Decoder:
     """
 
     __slots__ = (
-        "_capacity", "_limit", "_max_fields", "_max_list_bytes", "_table", "_used", "generation", "never_indexed",
-        "stateless",
+        "_capacity", "_limit", "_max_fields", "_max_list_bytes", "_table", "_used", "changed", "independent",
+        "inserted", "never_indexed",
     )  # fmt: skip
 
     def __init__(self, table_size: int = 4096, *, max_list_bytes: int = 65536, max_fields: int = 200) -> None:
@@ -65,10 +65,12 @@ class Decoder:
         self._max_fields = max_fields
         self._table = _STATIC_ENTRIES.copy()
         self._used = 0
-        self.generation = 0
-        """Grows with every change of the dynamic table."""
-        self.stateless = True
-        """Did the last block neither read nor change the dynamic table?"""
+        self.changed = False
+        """Did the last block change the dynamic table?"""
+        self.independent = True
+        """Did the last block read nothing of the dynamic table? Then it means the same on every connection."""
+        self.inserted: list[Entry] = []
+        """What the last block added to the dynamic table, in its order."""
         self.never_indexed = False
         """Did the last block hold a field that must not be kept (RFC 7541 section 7.1.3)?"""
 
@@ -85,7 +87,9 @@ class Decoder:
         Raises HpackError, after which the decoder is of no use, and TooManyFields. What exceeds `max_list_bytes` is not
         held, however small the block that expands to it; decoding a block that goes on and on is not worth its time.
         """
-        self.stateless = True
+        self.changed = False
+        self.independent = True
+        self.inserted = []
         self.never_indexed = False
         fields: list[tuple[bytes, bytes]] = []
         room = self._max_list_bytes
@@ -103,7 +107,7 @@ class Decoder:
                     if index == 0x7F:
                         index, at = _decode_integer(block, at, 0x7F)
                     if index >= _DYNAMIC:
-                        self.stateless = False
+                        self.independent = False
                     field, size = table[index]
                 else:
                     # Lengths of one byte are guessed. No literal begins another, so what equals one is that one.
@@ -117,6 +121,7 @@ class Decoder:
                     if entry is None:
                         entry, after = self._decode_literal(block, at, first)
                     if first >= 0x40:
+                        self.inserted.append(entry)
                         self._insert(entry)
                     at = after
                     field, size = entry
@@ -132,7 +137,7 @@ class Decoder:
             raise TooManyFields
         return fields
 
-    def _decode_literal(self, block: bytes, at: int, first: int) -> tuple[_Entry, int]:
+    def _decode_literal(self, block: bytes, at: int, first: int) -> tuple[Entry, int]:
         """Decode the literal field that begins with the byte `first` and return where it ends (section 6.2)."""
         index, value = _name_index(block, at)
         if first & 0xF0 == 0x10:
@@ -141,7 +146,7 @@ class Decoder:
             end = _string_end(block, value if index else _string_end(block, value))
             return _LITERALS[block[at:end]], end
         if index >= _DYNAMIC:
-            self.stateless = False
+            self.independent = False
         if index:
             name = self._table[index][0][0]
         else:
@@ -149,14 +154,20 @@ class Decoder:
         text, end = _decode_string(block, value)
         return _entry(name, text), end
 
-    def _insert(self, entry: _Entry) -> None:
+    def _insert(self, entry: Entry) -> None:
         """Insert at the front and evict at the end; an entry larger than the table empties it (section 4.4)."""
         self._table.insert(_DYNAMIC, entry)
         self._used += entry[1]
         if self._used > self._capacity:
             self._evict()
-        self.generation += 1
-        self.stateless = False
+        self.changed = True
+
+    def insert_again(self, entries: tuple[Entry, ...]) -> None:
+        """Do to the dynamic table what a block does that is known, and so not decoded again."""
+        self._table[_DYNAMIC:_DYNAMIC] = entries[::-1]
+        self._used += sum([size for _, size in entries])
+        if self._used > self._capacity:
+            self._evict()
 
     def _evict(self) -> None:
         while self._used > self._capacity:
@@ -174,8 +185,8 @@ class Decoder:
                 raise HpackError("table size above the limit")
             self._capacity = size
             self._evict()
-            self.generation += 1
-            self.stateless = False
+            self.changed = True
+            self.independent = False
         if self._capacity > self._limit:
             raise HpackError("no size update although the limit was lowered")
         return at
@@ -238,7 +249,7 @@ def _decode_string(block: bytes, at: int) -> tuple[bytes, int]:
         raise HpackError(str(error)) from None
 
 
-def _decode_static_literal(literal: bytes) -> _Entry:
+def _decode_static_literal(literal: bytes) -> Entry:
     """Decode a literal field whose name is its own or in the static table: a pure function of its bytes."""
     index, at = _name_index(literal, 0)
     if index:
@@ -253,11 +264,11 @@ _NOT_KEPT = frozenset(index for index, (name, _) in enumerate(STATIC, 1) if name
 """Indices of names whose values it is vain, or wrong, to look for in `_LITERALS`."""
 
 
-def _may_be_kept(entry: _Entry) -> bool:
+def _may_be_kept(entry: Entry) -> bool:
     return entry[0][0].lower() not in _SELDOM_REPEATED
 
 
-_LITERALS: Memo[_Entry] = Memo(_decode_static_literal, entries=1024, longest=256, keep=_may_be_kept)
+_LITERALS: Memo[Entry] = Memo(_decode_static_literal, entries=1024, longest=256, keep=_may_be_kept)
 """Literal field -> its field. What browsers send is mostly the same, and all connections share one copy of it."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from edgewise.http.statuses import status_line
-from edgewise.protocols.hpack import encode, encode_literal
+from edgewise.protocols.hpack import Entry, encode, encode_literal
 from edgewise.protocols.http1_fields import NEVER_KEPT, TOKEN
 from edgewise.protocols.http2_memo import BlockMemo
 from edgewise.protocols.memo import Memo
@@ -43,16 +43,18 @@ class Malformed(Exception):
 
 
 class ReceivedHead(NamedTuple):
-    """A request or response head, translated."""
+    """A request or response head, or trailers, translated."""
 
     head: bytes
-    """In HTTP/1 form, through the empty line, without framing that no field of it told."""
+    """In HTTP/1 form, through the empty line, without framing that no field of it told; trailers without that line."""
     length: int
     """Content-Length or UNKNOWN."""
     status: int
-    """Of a response; 0 for a request."""
+    """Of a response; 0 for a request and for trailers."""
     secret: bool
     """Is there a value in it that must not outlive its connection?"""
+    inserted: tuple[Entry, ...] = ()
+    """What its block adds to the dynamic table."""
 
     def framed(self, *, end: bool) -> bytes:
         """Return the head with framing that tells HTTP/1 what END_STREAM tells HTTP/2 (RFC 9112 section 6)."""
@@ -101,12 +103,12 @@ def response_head(fields: Fields) -> ReceivedHead:
     return ReceivedHead(head, _length(found), status, _is_secret(regular))
 
 
-def trailer_lines(fields: Fields) -> bytes:
-    """Translate trailers to field lines, each with its CRLF; raises Malformed (section 8.1)."""
+def trailers(fields: Fields) -> ReceivedHead:
+    """Translate trailers; raises Malformed (section 8.1)."""
     lines, found = _lines(fields)
     if b"host" in found or b"content-length" in found:
         raise Malformed("field in the trailers that frames or routes")
-    return b"".join(lines)
+    return ReceivedHead(b"".join(lines), UNKNOWN, 0, _is_secret(fields))
 
 
 def _split_pseudo(fields: Fields, known: Iterable[bytes]) -> tuple[dict[bytes, bytes], Fields]:

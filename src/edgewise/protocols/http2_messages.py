@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgewise.protocols.hpack import Decoder, HpackError, TooManyFields
 from edgewise.protocols.http2_abuse import DOUBTFUL, GLITCH, OVERSIZED, SMALL_CHANGE
 from edgewise.protocols.http2_events import DATA, HEAD, RESET, TRAILERS, Event, Http2Limits
@@ -21,12 +23,13 @@ from edgewise.protocols.http2_frames import (
     without_padding,
 )
 from edgewise.protocols.http2_heads import (
+    Fields,
     Malformed,
     ReceivedHead,
     request_head,
     response_block,
     response_head,
-    trailer_lines,
+    trailers,
 )
 from edgewise.protocols.http2_memo import BlockMemo
 from edgewise.protocols.http2_sending import Sending
@@ -34,7 +37,8 @@ from edgewise.protocols.http2_streams import HEAD_REQUEST, RECEIVED_END, RECEIVE
 
 _SHARED_REQUESTS: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
 _SHARED_RESPONSES: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
-"""Blocks that depend on no dynamic table and hold no secret, of all connections of the process."""
+_SHARED_TRAILERS: BlockMemo[ReceivedHead] = BlockMemo(entries=256, longest=1024)
+"""Blocks that read no dynamic table and hold no secret, of all connections of the process."""
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -42,7 +46,8 @@ class Messages(Sending):
     """What comes in on the streams of a connection."""
 
     __slots__ = (
-        "_decoder", "_events", "_known", "_most_streams", "_next_id", "_server", "_shared", "_skipped", "_translate",
+        "_decoder", "_events", "_known", "_known_trailers", "_most_streams", "_next_id", "_server", "_shared",
+        "_skipped", "_translate",
     )  # fmt: skip
 
     def __init__(self, limits: Http2Limits, *, server: bool) -> None:
@@ -51,6 +56,7 @@ class Messages(Sending):
         self._events: list[Event] = []
         self._decoder = Decoder(max_list_bytes=limits.head_bytes, max_fields=limits.head_fields)
         self._known: BlockMemo[ReceivedHead] = BlockMemo(entries=16, longest=2048)
+        self._known_trailers: BlockMemo[ReceivedHead] = BlockMemo(entries=4, longest=1024)
         """What blocks mean while the dynamic table stays as it is."""
         self._shared = _SHARED_REQUESTS if server else _SHARED_RESPONSES
         self._translate = request_head if server else response_head
@@ -71,7 +77,8 @@ class Messages(Sending):
         if stream_id - self._last_id > 2:
             self._skipped = self._last_id, stream_id
         self._last_id = stream_id
-        received = self._known.young.get(block) or self._find(block)
+        known = self._known
+        received = known.young.get(block) or self._find(block, self._translate, known, self._shared)
         if len(self._streams) >= self._most_streams:
             raise StreamFault(REFUSED_STREAM, "no room for another stream")
         if received is None:
@@ -113,7 +120,8 @@ class Messages(Sending):
             self._tolerate(stream_id, self._stream_credit)
 
     def _on_response(self, stream_id: int, stream: Stream, block: bytes, end: int) -> None:
-        received = self._known.young.get(block) or self._find(block)
+        known = self._known
+        received = known.young.get(block) or self._find(block, self._translate, known, self._shared)
         if received is None:
             raise StreamFault(ENHANCE_YOUR_CALM, "response head over the limits")
         status = received.status
@@ -136,46 +144,52 @@ class Messages(Sending):
         self._on_end(stream_id, stream, end)
 
     def _on_trailers(self, stream_id: int, stream: Stream, block: bytes, end: int) -> None:
-        fields = self._decode(block)
-        if fields is None:
+        known = self._known_trailers
+        received = known.young.get(block) or self._find(block, trailers, known, _SHARED_TRAILERS)
+        if received is None:
             raise StreamFault(ENHANCE_YOUR_CALM, "trailers over the limits")
         if not end:
             raise StreamFault(PROTOCOL_ERROR, "trailers that do not end the stream")
         if stream.left > 0:
             raise StreamFault(PROTOCOL_ERROR, "less content than content-length tells")
-        try:
-            lines = trailer_lines(fields)
-        except Malformed as error:
-            raise StreamFault(PROTOCOL_ERROR, str(error)) from None
-        self._events.append((TRAILERS, stream_id, lines, True))
+        self._events.append((TRAILERS, stream_id, received.head, True))
         self._on_end(stream_id, stream, end)
 
-    def _find(self, block: bytes) -> ReceivedHead | None:
+    def _find(
+        self,
+        block: bytes,
+        translate: Callable[[Fields], ReceivedHead],
+        known: BlockMemo[ReceivedHead],
+        shared: BlockMemo[ReceivedHead],
+    ) -> ReceivedHead | None:
         """Return what a block means, None where it is over the limits; raises StreamFault where it means nothing."""
-        received = self._known.get(block) or self._shared.get(block)
+        received = shared.young.get(block) or known.get(block) or shared.get(block)
         if received is not None:
+            if received.inserted:
+                self._decoder.insert_again(received.inserted)
+                self._forget_known()
             return received
-        generation = self._decoder.generation
         fields = self._decode(block)
         if fields is None:
             return None
         try:
-            received = self._translate(fields)
+            received = translate(fields)
         except Malformed as error:
             raise StreamFault(PROTOCOL_ERROR, str(error)) from None
-        if not self._decoder.stateless:
-            if self._decoder.generation == generation:
-                self._known.offer(block, received, len(received.head))
-        elif received.secret or self._decoder.never_indexed:
-            self._known.offer(block, received, len(received.head))
-        else:
-            self._shared.offer(block, received, len(received.head))
+        decoder = self._decoder
+        size = len(received.head)
+        if decoder.independent and not received.secret and not decoder.never_indexed:
+            if decoder.inserted:
+                received = received._replace(inserted=tuple(decoder.inserted))
+                size += size
+            shared.offer(block, received, size)
+        elif not decoder.changed:
+            known.offer(block, received, size)
         return received
 
-    def _decode(self, block: bytes) -> list[tuple[bytes, bytes]] | None:
+    def _decode(self, block: bytes) -> Fields | None:
         """Return the fields of a block, None where they are over the limits."""
         decoder = self._decoder
-        generation = decoder.generation
         try:
             return decoder.decode(block)
         except TooManyFields:
@@ -183,8 +197,13 @@ class Messages(Sending):
         except HpackError as error:
             raise ConnectionFault(COMPRESSION_ERROR, str(error)) from None
         finally:
-            if decoder.generation != generation:
-                self._known.clear()
+            if decoder.changed:
+                self._forget_known()
+
+    def _forget_known(self) -> None:
+        """The dynamic table changed."""
+        self._known.clear()
+        self._known_trailers.clear()
 
     # ---- content -----------------------------------------------------------------------------------------------------
 

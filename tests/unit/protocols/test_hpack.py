@@ -134,18 +134,18 @@ def _table_size(decoder: Decoder) -> int:
 
 
 @pytest.mark.parametrize(
-    ("block", "field", "changes"),
+    ("block", "field", "changed"),
     [
-        ("400a637573746f6d2d6b65790d637573746f6d2d686561646572", (b"custom-key", b"custom-header"), 1),
-        ("040c2f73616d706c652f70617468", (b":path", b"/sample/path"), 0),
-        ("100870617373776f726406736563726574", (b"password", b"secret"), 0),
-        ("82", (b":method", b"GET"), 0),
+        ("400a637573746f6d2d6b65790d637573746f6d2d686561646572", (b"custom-key", b"custom-header"), True),
+        ("040c2f73616d706c652f70617468", (b":path", b"/sample/path"), False),
+        ("100870617373776f726406736563726574", (b"password", b"secret"), False),
+        ("82", (b":method", b"GET"), False),
     ],
 )
-def test_single_fields_of_the_rfc_c_2(block: str, field: tuple[bytes, bytes], changes: int) -> None:
+def test_single_fields_of_the_rfc_c_2(block: str, field: tuple[bytes, bytes], changed: bool) -> None:
     decoder = Decoder()
     assert decoder.decode(bytes.fromhex(block)) == [field]
-    assert decoder.generation == changes
+    assert decoder.changed is changed
     assert decoder.never_indexed is (field[0] == b"password")
 
 
@@ -263,20 +263,33 @@ def test_an_entry_may_take_its_name_from_the_one_it_evicts() -> None:
     assert decoder.decode(b"\xbe") == [(b"name", b"w")]
 
 
-def test_generation_and_stateless_tell_what_a_block_has_to_do_with_the_table() -> None:
+def test_it_is_known_what_a_block_has_to_do_with_the_table() -> None:
     decoder = Decoder()
-    for block, stateless, generation in (
-        (GET + _literal(NOT_INDEXING, b"a", b"b"), True, 0),
-        (_literal(INDEXING, b"a", b"b"), False, 1),
-        (_literal(INDEXING, b"a", b"b"), False, 2),
-        (b"\xbe", False, 2),
-        (b"\x0f\x2f\x01c", False, 2),
-        (GET, True, 2),
-        (b"", True, 2),
-        (UPDATE_TO_0, False, 3),
+    entry = (b"a", b"b"), 34
+    for block, independent, changed, inserted in (
+        (GET + _literal(NOT_INDEXING, b"a", b"b"), True, False, []),
+        (_literal(INDEXING, b"a", b"b"), True, True, [entry]),
+        (_literal(INDEXING, b"a", b"b") * 2, True, True, [entry, entry]),
+        (_literal(INDEXING, b"a", b"b") + b"\xbe", False, True, [entry]),
+        (b"\xbe", False, False, []),
+        (b"\x0f\x2f\x01c", False, False, []),
+        (b"\x7e\x01b", False, True, [entry]),
+        (GET, True, False, []),
+        (b"", True, False, []),
+        (UPDATE_TO_0, False, True, []),
     ):
         decoder.decode(block)
-        assert (decoder.stateless, decoder.generation) == (stateless, generation), block
+        assert (decoder.independent, decoder.changed, decoder.inserted) == (independent, changed, inserted), block
+
+
+@pytest.mark.parametrize("sizes", [[1], [10, 20, 30], [90], [10, 120, 10], [10, 10, 120], [100, 100], [60, 60, 30, 30]])
+def test_a_known_block_does_to_the_table_what_decoding_it_does(sizes: list[int]) -> None:
+    block = b"".join([_literal(INDEXING, b"%d" % size, b"v" * size) for size in sizes])
+    first, again = Decoder(140), Decoder(140)
+    for _ in range(3):
+        first.decode(block)
+        again.insert_again(tuple(first.inserted))
+        assert (again._table, again._used) == (first._table, first._used)
 
 
 def test_never_indexed_is_of_the_last_block_only() -> None:
@@ -401,7 +414,8 @@ def test_what_we_encode_others_decode(fields: Fields) -> None:
         assert oracle.Decoder().decode(block, raw=True) == fields
         decoder = Decoder()
         assert decoder.decode(block) == fields
-        assert decoder.stateless
+        assert decoder.independent
+        assert not decoder.changed
 
 
 KINDS = st.sampled_from([oracle.HeaderTuple, oracle.NeverIndexedHeaderTuple])
@@ -447,7 +461,7 @@ PIECES = st.one_of(
 @example([b"\x40\x00\x00" * 20])
 def test_no_bytes_do_harm_and_the_memo_changes_nothing(blocks: list[bytes]) -> None:
     limits = {"max_list_bytes": 400, "max_fields": 8}
-    first, warm, cold = (Decoder(256, **limits) for _ in range(3))
+    first, warm, cold, again = (Decoder(256, **limits) for _ in range(4))
     theirs = oracle.Decoder(10**6)
     theirs.header_table_size = theirs.max_allowed_table_size = 256
     for block in blocks:
@@ -458,6 +472,11 @@ def test_no_bytes_do_harm_and_the_memo_changes_nothing(blocks: list[bytes]) -> N
         assert _state(first) == _state(warm) == _state(cold)
         if outcome is HpackError:
             return
+        if first.independent:
+            again.insert_again(tuple(first.inserted))
+        else:
+            assert _outcome(again, block) == outcome
+        assert (again._table, again._used) == (first._table, first._used)
         assert warm._used == sum(size for _, size in warm._table[62:]) <= 256
         if isinstance(outcome, list):
             assert len(outcome) <= 8
@@ -468,7 +487,7 @@ def test_no_bytes_do_harm_and_the_memo_changes_nothing(blocks: list[bytes]) -> N
 
 
 def _state(decoder: Decoder) -> tuple[bool, bool, int]:
-    return decoder.stateless, decoder.never_indexed, decoder.generation
+    return decoder.independent, decoder.never_indexed, decoder.changed
 
 
 def _outcome(decoder: Decoder, block: bytes) -> Fields | type[Exception]:

@@ -17,7 +17,7 @@ from edgewise.protocols.http2_heads import (
     request_head,
     response_block,
     response_head,
-    trailer_lines,
+    trailers,
 )
 from support.http2_peer import GET, Fields
 
@@ -34,7 +34,7 @@ FIELDS = st.lists(st.tuples(NAMES, VALUES), max_size=6)
 def test_a_request_is_told_in_the_form_of_http_1() -> None:
     received = request_head([*GET, (b"accept", b"*/*"), (b"te", b"trailers"), (b"x-empty", b"")])
     assert received == (
-        b"GET / HTTP/2.0\r\nHost: a.example\r\naccept: */*\r\nte: trailers\r\nx-empty: \r\n\r\n", -1, 0, False,
+        b"GET / HTTP/2.0\r\nHost: a.example\r\naccept: */*\r\nte: trailers\r\nx-empty: \r\n\r\n", -1, 0, False, (),
     )  # fmt: skip
     assert received.framed(end=True) == received.head
 
@@ -123,10 +123,10 @@ def test_a_malformed_response_is_refused(field: tuple[bytes, bytes]) -> None:
 
 
 def test_trailers_are_lines_that_neither_frame_nor_route() -> None:
-    assert trailer_lines([(b"grpc-status", b"0"), (b"a", b"")]) == b"grpc-status: 0\r\na: \r\n"
+    assert trailers([(b"grpc-status", b"0"), (b"a", b"")]).head == b"grpc-status: 0\r\na: \r\n"
     for name in (b"content-length", b"host", b"transfer-encoding", b":status", b"A"):
         with pytest.raises(Malformed):
-            trailer_lines([(name, b"1")])
+            trailers([(name, b"1")])
 
 
 @given(FIELDS, st.sampled_from([b"/", b"/a?b", b"*", b"/\xe4", b"//"]))
