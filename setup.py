@@ -13,9 +13,14 @@ from setuptools import setup
 
 COMPILED = [
     "http/head", "protocols/http1", "protocols/http1_fields", "protocols/http1_chunked", "protocols/memo",
-    "contracts/plan", "contracts/exchange", "contracts/endpoint", "proxy/memo", "proxy/plans", "proxy/lifecycle",
-    "proxy/attempts", "proxy/pool", "proxy/downstream", "proxy/upstream", "proxy/content", "proxy/relay",
-    "proxy/grpc", "proxy/messages", "proxy/poller", "balancer/policies", "router/match", "telemetry/access_log",
+    "protocols/hpack", "protocols/hpack_huffman", "protocols/http2", "protocols/http2_abuse", "protocols/http2_events",
+    "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_memo", "protocols/http2_messages",
+    "protocols/http2_sending", "protocols/http2_streams", "protocols/trace_context",
+    "contracts/plan", "contracts/exchange", "contracts/endpoint",
+    "proxy/arrival", "proxy/attempts", "proxy/content", "proxy/downstream", "proxy/engine", "proxy/grpc",
+    "proxy/http2_downstream", "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle", "proxy/memo",
+    "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay", "proxy/tunnel", "proxy/upstream",
+    "proxy/wire", "balancer/policies", "router/match", "router/patterns", "telemetry/access_log",
     "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
 
