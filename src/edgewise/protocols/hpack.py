@@ -285,6 +285,11 @@ def encode_literal(name: bytes, value: bytes) -> bytes:
     return _PREFIXES[name] + _encode_integer(size, 0x7F, 0) + value
 
 
+def literal_start(name: bytes, size: int) -> bytes:
+    """Return what `encode_literal` puts before a value of `size` bytes: for values that are always as long."""
+    return _PREFIXES[name] + _encode_integer(size, 0x7F, 0)
+
+
 def _encode_integer(value: int, mask: int, flags: int) -> bytes:
     """Return `value` with a prefix of the bits in `mask`, in a byte that begins with `flags` (RFC 7541 section 5.1)."""
     if value < mask:

@@ -61,7 +61,7 @@ from edgewise.protocols.http2_frames import (
     unpack_header,
     window_frame,
 )
-from edgewise.protocols.http2_heads import HTTP, HTTPS, UNKNOWN, lines_block, request_block
+from edgewise.protocols.http2_heads import HTTP, HTTPS, REQUEST_BLOCKS, UNKNOWN, lines_block, request_block
 from edgewise.protocols.http2_messages import Messages
 from edgewise.protocols.http2_sending import Buffer
 from edgewise.protocols.http2_streams import HEAD_REQUEST, SENT_END, SENT_HEAD, UNHEARD, Stream
@@ -367,10 +367,14 @@ class Http2Connection(Messages):
         `head` is in HTTP/1 form without the empty line and is best the same for many requests; the field lines `own`,
         with the empty line at their end, are this request's. Raises Http2Error where no stream can be opened.
         """
+        return self.open_with(head, lines_block(own[:-2]), end=end, scheme=scheme)
+
+    def open_with(self, head: bytes, own: bytes, *, end: bool, scheme: bytes) -> int:
+        """The same where the request's own fields are at hand as a header block."""
         stream_id = self._next_id
         if self.closing or len(self._streams) >= self.peer_max_streams:
             raise Http2Error("no stream can be opened on this connection")
-        block = (HTTPS if scheme == b"https" else HTTP) + request_block(head) + lines_block(own[:-2])
+        block = (HTTPS if scheme == b"https" else HTTP) + (REQUEST_BLOCKS.young.get(head) or request_block(head)) + own
         self._next_id = stream_id + 2
         self.closing = self.closing or stream_id + 2 > MOST
         state = HEAD_REQUEST if head.startswith(b"HEAD ") else 0

@@ -219,7 +219,7 @@ def request_block(head: bytes) -> bytes:
 
     `te: trailers` tells servers that trailers get through; it is said where they are needed, with gRPC.
     """
-    block = _REQUEST_BLOCKS.get(head)
+    block = REQUEST_BLOCKS.get(head)
     if block is None:
         start, _, rest = head.partition(b"\r\n")
         method, target, _ = start.split(b" ")
@@ -228,13 +228,13 @@ def request_block(head: bytes) -> bytes:
         if (b"content-type", b"application/grpc") in [(name, value[:16]) for name, value in lines]:
             lines.append((b"te", b"trailers"))
         block = encode([(b":method", method), *authority, (b":path", target), *lines])
-        _remember(_REQUEST_BLOCKS, head, block, lines)
+        _remember(REQUEST_BLOCKS, head, block, lines)
     return block
 
 
 def lines_block(lines: bytes) -> bytes:
     """Return the header block of field lines, each with its CRLF, that are mostly new each time."""
-    block = _LINES.get(lines)
+    block = _LINES.young.get(lines) or _LINES.get(lines)
     if block is None:
         fields = _split_lines(lines)
         block = b"".join([encode_literal(name, value) for name, value in fields])
@@ -261,6 +261,6 @@ def _remember(memo: BlockMemo[bytes], key: bytes, block: bytes, fields: Fields) 
 
 
 RESPONSE_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
-"""Response head -> its block."""
-_REQUEST_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
+REQUEST_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
+"""Head -> its block."""
 _LINES: BlockMemo[bytes] = BlockMemo(entries=1024, longest=1024)

@@ -64,11 +64,9 @@ class Call:
         if not self._exchange.client.finishing:  # else all there is to say is on its way
             lifecycle.fail(self._exchange, 504, "edge-deadline", "the call's deadline passed")
 
-    def timeout_line(self) -> str:
-        """Return the grpc-timeout line for a server: what is left of the deadline; "" without one."""
-        if self._deadline == FOREVER:
-            return ""
-        return f"grpc-timeout: {format_timeout(max(0.0, self._deadline - monotonic())).decode()}\r\n"
+    def timeout(self) -> bytes:
+        """Return the grpc-timeout for a server: what is left of the deadline; b"" without one."""
+        return b"" if self._deadline == FOREVER else format_timeout(max(0.0, self._deadline - monotonic()))
 
     def ended(self) -> None:
         """The exchange is over."""

@@ -23,6 +23,7 @@ from edgewise.protocols.http2 import (
     Http2Limits,
 )
 from edgewise.proxy import attempts, grpc, lifecycle, pool
+from edgewise.proxy.http2_fields import own_block
 from edgewise.proxy.http2_wire import CANCEL, REFUSED_STREAM, Http2Wire
 from edgewise.proxy.relay import Relay
 from edgewise.proxy.wire import FOREVER
@@ -124,7 +125,7 @@ class Http2Upstream(Http2Wire):
         head = exchange.head or exchange.plan.head
         body = exchange.body
         try:
-            stream_id = self.codec.open(head, lifecycle.own_lines(exchange), end=body is None, scheme=self._scheme)
+            stream_id = self.codec.open_with(head, own_block(exchange), end=body is None, scheme=self._scheme)
         except Http2Error as error:
             attempts.failed(exchange, 502, "upstream-send", str(error), sent=False, stale=True)
             return

@@ -175,16 +175,20 @@ def own_lines(exchange: Exchange) -> bytes:
     if plan.simple and plan.trace is None:
         return f"X-Request-ID: {request_id}\r\ntraceparent: 00-{request_id}-{span_id}-00\r\n{client.suffix}".encode()
     trace_id, flags = plan.trace or (request_id, "00")
-    origin = client.suffix if not (plan.forwarded_for or plan.forwarded_proto) else _trusted_origin(exchange)
-    own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n{origin}"
-    if exchange.grpc is not None:
-        own = exchange.grpc.timeout_line() + own
+    own = f"X-Request-ID: {request_id}\r\ntraceparent: 00-{trace_id}-{span_id}-{flags}\r\n{origin(exchange)}"
+    timeout = b"" if exchange.grpc is None else exchange.grpc.timeout()
+    if timeout:
+        own = f"grpc-timeout: {timeout.decode()}\r\n{own}"
     return own.encode("latin-1")
 
 
-def _trusted_origin(exchange: Exchange) -> str:
-    """Append the peer to what a trusted proxy said."""
+def origin(exchange: Exchange) -> str:
+    """Return the lines that tell where a request came from, through the empty line: the peer, behind what a trusted
+    proxy said."""
     plan, client = exchange.plan, exchange.client
+    if not (plan.forwarded_for or plan.forwarded_proto):
+        suffix: str = client.suffix
+        return suffix
     chain = client.peer[0]
     if plan.forwarded_for:
         chain = plan.forwarded_for.decode("latin-1") + ", " + chain
