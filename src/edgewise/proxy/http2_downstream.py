@@ -63,9 +63,9 @@ class Http2Downstream(Http2Wire):
     def handle(self, events: list[Event]) -> None:
         """Do what the codec says; the answers go out together."""
         streams = self.streams
-        for kind, stream_id, value, flag in events:
+        for at, (kind, stream_id, value, flag) in enumerate(events, 1):
             if kind == HEAD:
-                self._begin(stream_id, value)
+                self._begin(stream_id, value, b"" if flag else _whole_content(stream_id, events, at))
                 continue
             stream = streams.get(stream_id)
             if stream is None:
@@ -80,8 +80,9 @@ class Http2Downstream(Http2Wire):
             elif kind == TRAILERS:
                 stream.received_end(passing_trailers(value))
 
-    def _begin(self, stream_id: int, head: bytes) -> None:
+    def _begin(self, stream_id: int, head: bytes, content: bytes) -> None:
         stream = self.streams[stream_id] = Http2Stream(self, stream_id)
+        stream.buffer = content
         timeout = None
         try:
             plan = self.plans.memo.young.get(head)
@@ -142,6 +143,16 @@ class Http2Downstream(Http2Wire):
             stream.was_reset(CANCEL, by_codec=self.codec.error is not None)
 
 
+def _whole_content(stream_id: int, events: list[Event], at: int) -> bytes:
+    """Return a request's content where all of it came right behind its head: it need not be waited for."""
+    if at < len(events):
+        kind, of, value, end = events[at]
+        if end and kind == DATA and of == stream_id:
+            content: bytes = value
+            return content
+    return b""
+
+
 class Http2Stream:
     """One request on an HTTP/2 connection: to exchanges what a `Downstream` is, for a single one of them."""
 
@@ -168,6 +179,7 @@ class Http2Stream:
         self.finishing = False
         self.broken = False
         self.buffer = b""
+        """The whole content, where it came with the head."""
         self.deadline = FOREVER
         self._paused = False
         self._unread = 0

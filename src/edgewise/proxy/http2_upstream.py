@@ -142,7 +142,7 @@ class Http2Upstream(Http2Wire):
         endpoint = self.endpoint
         while endpoint.waiting and self.room:
             self.begin(pool.next_waiting(endpoint))
-        if self.room and not self._listed:
+        if not self._listed and self.room:
             self._listed = True
             endpoint.idle.append(self)
 
@@ -311,8 +311,9 @@ class UpstreamStream:
         exchange = self.exchange
         assert exchange is not None
         self.over = end
-        self.connection.reused = True
-        self.await_answer()
+        connection = self.connection
+        connection.reused = True
+        self.deadline = connection.heard + self._timeout
         try:
             lifecycle.respond(exchange, self, head, b"")
         except ProtocolError as error:
@@ -334,7 +335,7 @@ class UpstreamStream:
         held, self._held = self._held, []
         for content, end, trailers in held:
             self._pass_on(content, end, trailers)
-        if not self._paused:
+        if held and not self._paused:
             self._give_back()
         if self.connection.begun is None:  # a filter looked at the head meanwhile
             self.send_begun()
@@ -349,13 +350,14 @@ class UpstreamStream:
     def received(self, content: bytes, *, end: bool, trailers: bytes = b"") -> None:
         """Content came, or the end; the server may send more once it is passed on."""
         self.over = end
-        self._unread += len(content)
-        self.await_answer()
+        self.deadline = self.connection.heard + self._timeout
+        if content:
+            self._unread += len(content)
         if self._relay is None:
             self._held.append((content, end, trailers))
             return
         self._pass_on(content, end, trailers)
-        if not self._paused:
+        if content and not self._paused:
             self._give_back()
 
     def _pass_on(self, content: bytes, end: bool, trailers: bytes) -> None:

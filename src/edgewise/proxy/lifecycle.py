@@ -103,7 +103,9 @@ def _take_buffered(exchange: Exchange, content: RequestContent) -> None:
     """Hand over what came with the head before anything that is read later can overtake it."""
     client = exchange.client
     data, client.buffer = client.buffer, b""
-    if data:
+    if data and client.multiplexed:
+        content.feed_content(data, end=True)
+    elif data:
         content.feed(data)
 
 
