@@ -18,9 +18,9 @@ COMPILED = [
     "protocols/http2_sending", "protocols/http2_streams", "protocols/trace_context",
     "contracts/plan", "contracts/exchange", "contracts/endpoint",
     "proxy/arrival", "proxy/attempts", "proxy/content", "proxy/downstream", "proxy/engine", "proxy/grpc",
-    "proxy/http2_downstream", "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle", "proxy/memo",
-    "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay", "proxy/tunnel", "proxy/upstream",
-    "proxy/wire", "balancer/policies", "router/match", "router/patterns", "telemetry/access_log",
+    "proxy/http2_downstream", "proxy/http2_fields", "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle",
+    "proxy/memo", "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay", "proxy/tunnel",
+    "proxy/upstream", "proxy/wire", "balancer/policies", "router/match", "router/patterns", "telemetry/access_log",
     "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
 

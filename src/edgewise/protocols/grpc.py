@@ -59,6 +59,7 @@ _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-
 _COARSER = (b"u", b"m", b"S", b"M", b"H")
 
 _STATUS_LINE = re.compile(rb"(?:\A|\n)grpc-status:[ \t]*([^\r\n]*?)[ \t]*\r", re.IGNORECASE)
+_USUAL_TRAILERS = b"grpc-status: 0\r\n"
 _CODE = re.compile(rb"[0-9]{1,2}")
 _UNENCODED = "".join(map(chr, (*range(0x20, 0x25), *range(0x26, 0x7F))))
 
@@ -137,6 +138,8 @@ def find_status(lines: bytes) -> int | None:
 
     What is no code of one or two digits counts as UNKNOWN.
     """
+    if lines.startswith(_USUAL_TRAILERS):
+        return Status.OK
     match = _STATUS_LINE.search(lines)
     if match is None:
         return None
