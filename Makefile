@@ -38,7 +38,8 @@ compiled: $(COMPILED_STAMP)
 
 test-compiled: $(COMPILED_STAMP)
 	PYTHONPATH=$(COMPILED) $(BIN)/edgewise --version | grep -w compiled
-	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/python -m pytest -q -o pythonpath="$(COMPILED) tests" $(COMPILED_TESTS)
+	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/python -m pytest -q -n 4 --dist loadfile -o pythonpath="$(COMPILED) tests" \
+		$(COMPILED_TESTS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
