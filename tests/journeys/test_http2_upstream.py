@@ -372,11 +372,12 @@ class TestFaults:
         wait_until(lambda: server.connections[0].closed, "the connection is left")
 
     def test_streams_that_goaway_lets_live_are_answered(self, edgewise_server, http2_origin) -> None:
-        release = threading.Event()
+        said, release = threading.Event(), threading.Event()
 
         def script(stream: Stream) -> None:
             if stream.path == "/slow":
                 stream.connection.leave(stream.number)
+                said.set()
                 release.wait(PATIENCE)
             stream.answer()
 
@@ -384,7 +385,7 @@ class TestFaults:
         edgewise = edgewise_server(toml(server.address))
         with edgewise.client() as client:
             client.send(get("/slow"))
-            wait_until(lambda: server.streams, "the request is at the server")
+            assert said.wait(PATIENCE)
             assert ask(edgewise).status == 200
             release.set()
             assert client.read().status == 200
