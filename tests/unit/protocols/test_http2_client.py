@@ -66,6 +66,50 @@ def test_the_first_block_says_that_no_dynamic_table_is_used() -> None:
     assert decoder.decode(first.payload)
 
 
+class TestKnownBlocks:
+    """nginx adds the same fields to the dynamic table with each answer and never reads them."""
+
+    inserting = b"\x88\x76\x05nginx\x5f\x10application/grpc"
+
+    def answered(self, peer: Peer, block: bytes, *, trailers: bytes = b"") -> list[Any]:
+        stream = ask(peer)
+        ended = frame(frames.HEADERS, frames.END_HEADERS | frames.END_STREAM, stream, trailers) if trailers else b""
+        flags = frames.END_HEADERS | (0 if trailers else frames.END_STREAM)
+        return [value for _, _, value, _ in peer.send(frame(frames.HEADERS, flags, stream, block), ended)]
+
+    def test_one_that_only_inserts_means_the_same_each_time(self) -> None:
+        peers = [client(), client()]
+        heads = {self.answered(peer, self.inserting)[0] for peer in peers * 4}
+        assert heads == {
+            b"HTTP/1.1 200 OK\r\nserver: nginx\r\ncontent-type: application/grpc\r\nContent-Length: 0\r\n\r\n"
+        }
+
+    def test_what_it_inserts_can_be_read_later(self) -> None:
+        peer = client()
+        reading = b"\x88\xbe\xbf"
+        for _ in range(4):
+            self.answered(peer, self.inserting)
+            (head,) = self.answered(peer, reading)
+            assert head.startswith(b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\nserver: nginx\r\n")
+            self.answered(peer, b"\x88\x40\x01a\x01b")
+            (head,) = self.answered(peer, reading)
+            assert head.startswith(b"HTTP/1.1 200 OK\r\na: b\r\ncontent-type: application/grpc\r\n")
+
+    def test_trailers_that_read_the_table_mean_what_it_holds_by_then(self) -> None:
+        peer = client()
+        for code in (b"0", b"5", b"0"):
+            self.answered(peer, b"\x88", trailers=b"\x40\x0bgrpc-status\x01" + code)
+            for _ in range(3):
+                assert self.answered(peer, b"\x88", trailers=b"\xbe")[1] == b"grpc-status: %b\r\n" % code
+
+    def test_a_head_is_no_trailers_and_trailers_are_no_head(self) -> None:
+        peer = client()
+        for _ in range(3):
+            self.answered(peer, b"\x88", trailers=b"\x00\x01a\x01b")
+        assert self.answered(peer, b"\x88", trailers=b"\x88")[1] == PROTOCOL_ERROR
+        assert self.answered(peer, b"\x00\x01a\x01b") == [PROTOCOL_ERROR]
+
+
 def test_a_long_head_takes_several_frames() -> None:
     peer = client()
     peer.connection.open(HEAD_LINES, b"X-Long: %b\r\n\r\n" % (b"~" * 40000), end=False, scheme=b"http")
