@@ -31,8 +31,8 @@ class Arrival:
     """One accepted connection on its way to become a `Downstream` or a tunnel."""
 
     __slots__ = (
-        "_challenge", "_engine", "_listener", "_peer", "_proxied", "_seen", "_sock", "_tls_key", "deadline", "exchange",
-        "fd",
+        "_challenge", "_engine", "_listener", "_lowest", "_peer", "_proxied", "_seen", "_sock", "_tls_key", "deadline",
+        "exchange", "fd",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +45,8 @@ class Arrival:
         self._proxied = proxied
         self._seen = 0
         """Bytes there were when last looked at."""
+        self._lowest = 1
+        """SO_RCVLOWAT as it is set."""
         self._tls_key: str | None = None
         self._challenge = False
         """An ACME authority looks for the answer to a challenge."""
@@ -83,7 +85,13 @@ class Arrival:
                 self._engine.remove_reader(self.fd)
                 self._engine.loop.call_later(_PAUSE, self._look_again)
             self._seen = len(data)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(data) + 1)
+            self._wake_from(len(data) + 1)
+
+    def _wake_from(self, size: int) -> None:
+        """Be told once so many bytes are there."""
+        if size != self._lowest:
+            self._lowest = size
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def _look_again(self) -> None:
         if self._sock is not None:
@@ -102,7 +110,7 @@ class Arrival:
             self._seen = 0
             data = data[size:]
             if not data and not self._unread:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                self._wake_from(1)
                 return True
         kind = self._listener.kind
         if kind == "plain":
@@ -132,8 +140,7 @@ class Arrival:
         if context is None:
             self.close()
             return
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-        self._engine.remove_reader(self.fd)
+        self._wake_from(1)
         try:
             self._sock = context.wrap_socket(self._sock, server_side=True, do_handshake_on_connect=False)
         except (OSError, ValueError):
@@ -151,6 +158,7 @@ class Arrival:
         if state == 1:
             self._engine.add_reader(self.fd, self._handshake)
         elif state == 2:
+            self._engine.remove_reader(self.fd)
             self._engine.add_writer(self.fd, self._handshake)
         elif self._challenge:  # the handshake was the answer: nothing is said on such a connection
             self.close()
@@ -159,8 +167,8 @@ class Arrival:
 
     def _settle(self, *, tls: bool) -> None:
         """The connection speaks HTTP from here on."""
+        self._wake_from(1)
         sock = self._detach()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         if tls and sock.selected_alpn_protocol() == "h2":
             self._engine.settle_http2(self._listener, sock, self._peer, self._tls_key)
             return
@@ -179,8 +187,8 @@ class Arrival:
         if group is None:
             self.close()
             return
+        self._wake_from(1)
         sock = self._detach()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         client = Downstream(
             self._engine, sock, self._peer, self._engine.plans_for(self._listener, self._peer[0]), tls=False
         )
