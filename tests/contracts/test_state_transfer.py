@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,6 +79,32 @@ def test_everything_arrives_and_a_second_run_writes_nothing(servers: tuple[State
         changed = await target.get("session/5")
         assert changed is not None
         assert changed.value == b"changed"
+        await source.close()
+        await target.close()
+
+    asyncio.run(run())
+
+
+def test_time_that_copying_takes_is_not_added_to_what_entries_have_left(
+    servers: tuple[StateServer, StateServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        source, target = [await server.make() for server in servers]
+        await asyncio.gather(*(source.set(f"session/{number}", b"", 600.0) for number in range(200)))
+        written: dict[str, float] = {}
+        write = target.set
+
+        async def slowly(key: str, value: bytes, ttl: float | None = None) -> int:
+            assert ttl is not None
+            written[key] = time.monotonic() + ttl
+            await asyncio.sleep(0.2)
+            return await write(key, value, ttl)
+
+        monkeypatch.setattr(target, "set", slowly)
+        before = time.monotonic()
+        await copy_state(source, target)
+        assert len(written) == 200
+        assert max(written.values()) - before < 600.2, "four turns of 0.2 s each would have added 0.8 s"
         await source.close()
         await target.close()
 

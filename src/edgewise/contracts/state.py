@@ -17,6 +17,7 @@ BLOB_BYTES = 1_000_000
 """Bytes of a blob at most: with its headers it fits in one message of NATS (max_payload, 1 MiB by default)."""
 PAGE = 1000
 """Entries or messages of one answer at most."""
+LEAST_TTL = 0.001
 LONGEST_TTL = 10 * 365 * 86400.0
 LONGEST_WINDOW = 86400.0
 MOST_ADDED = 2**31
@@ -197,7 +198,7 @@ def check_value(value: bytes, most: int = VALUE_BYTES) -> bytes:
     return value
 
 
-def check_ttl(ttl: float | None, least: float = 0.001) -> float | None:
+def check_ttl(ttl: float | None, least: float = LEAST_TTL) -> float | None:
     """Return a time to live within its bounds. Raises ValueError."""
     if ttl is not None and not least <= ttl <= LONGEST_TTL:
         raise ValueError(f"{ttl} is not a time to live: {least:g} s to 10 years")

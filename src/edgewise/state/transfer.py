@@ -7,15 +7,17 @@ anew), held leases (they are taken anew, with greater tokens) and messages (thei
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edgewise.contracts.state import Entry, StateEngine
+from edgewise.contracts.state import LEAST_TTL, Entry, StateEngine
 
 _AT_ONCE = 64
-_SAME_TTL = 2.0
-"""Seconds by which times to live may differ and still be taken for the same."""
+_SAME_TTL = 5.0
+"""Seconds by which times to live may differ and still be taken for the same: some engines keep whole seconds, and while
+a busy one answers, time goes on."""
 
 
 class Portable(StateEngine, Protocol):
@@ -138,15 +140,23 @@ async def _copy_entries(
 
     async for page in scan():
         tally.found += len(page)
-        await _each(copy, page)
+        await _each(copy, page, time.monotonic())
         progress(tally.found)
     async for page in scan():
-        await _each(verify, [entry for entry in page if entry.ttl is None or entry.ttl > _SAME_TTL])
+        lasting = [entry for entry in page if entry.ttl is None or entry.ttl > _SAME_TTL]
+        await _each(verify, lasting, time.monotonic())
 
 
-async def _each(call: Callable[[Entry], Awaitable[None]], page: list[Entry]) -> None:
+async def _each(call: Callable[[Entry], Awaitable[None]], page: list[Entry], read: float) -> None:
+    """Call for each entry that has not expired since it was `read`, some at once, with the time it has left by then."""
     for start in range(0, len(page), _AT_ONCE):
-        await asyncio.gather(*(call(entry) for entry in page[start : start + _AT_ONCE]))
+        passed = time.monotonic() - read
+        await asyncio.gather(*(call(entry) for entry in _aged(page[start : start + _AT_ONCE], passed)))
+
+
+def _aged(entries: list[Entry], passed: float) -> list[Entry]:
+    aged = (entry if entry.ttl is None else entry._replace(ttl=entry.ttl - passed) for entry in entries)
+    return [entry for entry in aged if entry.ttl is None or entry.ttl >= LEAST_TTL]
 
 
 async def _copy_counters(source: Portable, target: Portable, tally: Tally) -> None:
