@@ -93,7 +93,7 @@ def test_a_range_is_answered_in_part(site: Site, asked: str, start: int, end: in
     assert reply.get("content-range") == f"bytes {start}-{end - 1}/10240"
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "bytes=x", "lines=1-2", "bytes=5-1"])
+@pytest.mark.parametrize("asked", ["bytes=x", "lines=1-2", "bytes=5-1"])
 def test_ranges_that_are_not_served_bring_the_whole(site: Site, asked: str) -> None:
     assert ask(site, get("/", "a", f"Range: {asked}")).body == CONTENT
 

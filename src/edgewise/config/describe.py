@@ -13,6 +13,7 @@ from edgewise.config import addresses, patterns, values
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
 from edgewise.config.state import STATE_URL_VALIDATOR
+from edgewise.config.static import NAME_BELOW_ROOT
 from edgewise.config.tls import HSTS_VALIDATOR, SWITCH_VALIDATOR
 from edgewise.config.types import FILE_VALIDATORS
 from edgewise.config.upstreams import SERVER_VALIDATOR, TRUE_VALIDATOR
@@ -46,6 +47,7 @@ _VALIDATED: dict[Any, str] = {
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
     SERVER_VALIDATOR: "address or table",
     STATE_URL_VALIDATOR: "URL",
+    NAME_BELOW_ROOT: "name below the root",
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
     HSTS_VALIDATOR: "age or table",
@@ -56,6 +58,7 @@ _PLURALS = {
     "address or table": "addresses or tables",
     "status or range": "statuses or ranges",
     '`"connect"` or status': '`"connect"` or statuses',
+    "name below the root": "names below the root",
 }
 _UNITS = ((3600, "h"), (60, "m"), (1, "s"))
 _SIZES = ((1024**2, "MiB"), (1000**2, "MB"), (1024, "KiB"))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edgewise.config.static import Static
 from edgewise.config.types import (
     Count,
     Duration,
@@ -107,7 +108,7 @@ class RateLimit(Model):
 class Route(Model):
     """Requests that match go where the route says; of several that match, the most specific wins, not the first.
 
-    Exactly one of upstream, split, redirect and respond says what becomes of a request.
+    Exactly one of upstream, split, redirect, respond and static says what becomes of a request.
     """
 
     name: Name | None = None
@@ -130,6 +131,8 @@ class Route(Model):
     """Answer with a redirect."""
     respond: Respond | None = None
     """Answer with fixed content."""
+    static: Static | None = None
+    """Answer with files."""
     strip_prefix: PathPrefix | None = None
     """Prefix taken off the path before it is sent on."""
     rewrite: Rewrite | None = None

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.sessions import Sessions
 from edgewise.config.state import State
+from edgewise.config.static import Static
 from edgewise.config.tls import Acme, Certificate, ClientAuth, ExternalAccount, Hsts, Tls, TlsHost
 from edgewise.config.types import (
     Count,
@@ -40,8 +41,8 @@ from edgewise.config.upstreams import (
 __all__ = [
     "AccessLog", "Acme", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "ExternalAccount", "HeaderEdits",
     "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sessions",
-    "State", "Sticky", "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts",
-    "UpstreamTls",
+    "State", "Static", "Sticky", "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer",
+    "UpstreamTimeouts", "UpstreamTls",
 ]  # fmt: skip
 
 

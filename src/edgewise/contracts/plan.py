@@ -11,6 +11,7 @@ from edgewise.protocols.grpc import Kind
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.files import Files
     from edgewise.contracts.limits import Limit
 
 
@@ -49,9 +50,9 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done",
-        "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name", "preserve_host", "progress",
-        "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite",
-        "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name", "preserve_host",
+        "progress", "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout",
+        "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -66,6 +67,8 @@ class Route:
         """Weighted choice between upstreams (canary); None where there is one upstream."""
         self.answer: Callable[[RequestHead, Params, bytes], Answer] | None = None
         """Redirects and fixed responses: (head, path parameters, scheme) -> answer."""
+        self.files: Files | None = None
+        """Finds the files that the route answers with; `rewrite` leads to their paths."""
         self.rewrite: Callable[[RequestHead, Params, bytes], bytes] | None = None
         """(head, path parameters, scheme) -> target to forward; None: the target as matched."""
         self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
@@ -117,7 +120,7 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "close", "expect", "forwarded_for", "forwarded_proto", "grpc", "head", "idempotent",
+        "answer", "body", "close", "expect", "file", "forwarded_for", "forwarded_proto", "grpc", "head", "idempotent",
         "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple", "tls_key", "trace",
         "tunnel", "upgrade", "upstream",
     )  # fmt: skip
@@ -136,6 +139,8 @@ class Plan:
         self.expect = lines.expect_continue
         self.idempotent = False
         self.answer: Answer | None = None
+        self.file: Any = None
+        """What is asked for of a route's files (`contracts.files.Wanted`)."""
         self.rendered: tuple[bytes, bytes] | None = None
         """Head of `answer` without its date and its end, and content; filled on first use."""
         self.forwarded_for: bytes | None = None

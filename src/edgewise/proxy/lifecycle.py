@@ -13,7 +13,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import attempts, files, grpc, hedging, limits, phases, pool, tunnel
+from edgewise.proxy import accel, attempts, files, grpc, hedging, limits, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
@@ -132,6 +132,8 @@ def choose(exchange: Exchange) -> None:
     if plan.answer is not None:
         return answer_planned(exchange)
     route = exchange.route
+    if route.files is not None:
+        return files.answer(exchange)
     if route.split is not None:
         exchange.group = route.split(exchange)
     group = exchange.group
@@ -245,7 +247,7 @@ def _look_at_response(exchange: Exchange, connection: Connection, plan: Response
 
 def _redirect_internally(exchange: Exchange, plan: ResponsePlan, target: bytes) -> None:
     """X-Accel-Redirect or X-Sendfile: a file of the route's directories, else an internal route's answer."""
-    if files.send(exchange, plan):
+    if accel.send(exchange, plan):
         return None
     client, original, body = exchange.client, exchange.plan, exchange.body
     if body is not None and not body.complete:

@@ -23,6 +23,8 @@ IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"
 """RFC 9110 section 9.2.2."""
 FRAMING = frozenset((b"content-length", b"transfer-encoding", b"expect", b"connection", b"upgrade"))
 _BODILESS = frozenset((b"GET", b"HEAD"))
+_READING = (b"GET", b"HEAD")
+"""Methods that files know."""
 _VERSIONS = (b"1.0", b"1.1", b"2")
 """As Via names them (RFC 9110 section 7.6.3)."""
 _PROTOTYPES_SHARE = 8
@@ -145,17 +147,29 @@ def matched_plan(
             return refuse_plan(_begun_plan(table.unmatched, request), Refusal(421))
     if route.answer is not None:
         return answer_plan(plan, route.answer(request, params, scheme))
+    target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
+    if route.files is not None:
+        return file_plan(plan, request, target)
     if not route.websocket or route.http2:
         plan.upgrade = None
     plan.idempotent = request.method in IDEMPOTENT
     plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits, _form(plan))
     plan.simple = route.direct and plan.idempotent and not (trusted or plan.body or plan.upgrade or plan.tls_key)
-    target = request.target if route.rewrite is None else route.rewrite(request, params, scheme)
     if trusted or request.lines.telling or route.forward_edits or plan.tls_key or plan.grpc is not None:
         plan.head = request_bytes(plan, request, target, trusted=trusted)
     else:
         plan.prototype = _prototype(plan, request)
         plan.head = _prototype_head(plan.prototype, request, target)
+    return plan
+
+
+def file_plan(plan: Plan, request: RequestHead, target: bytes) -> Plan:
+    """Make `plan` one that answers with a file, found by the path of `target`."""
+    assert plan.route.files is not None
+    if request.method not in _READING:
+        return refuse_plan(plan, Refusal(405, _READING))
+    plan.upgrade = None
+    plan.file = plan.route.files.wanted(request, target.partition(b"?")[0])
     return plan
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
 from edgewise.http.targets import normalise_path
+from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
 from edgewise.router.limits import rate_limit
@@ -138,6 +139,7 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     names = [spec.upstream] if spec.upstream is not None else list(spec.split)
     route.http2 = bool(names) and all(upstreams[name].http2 for name in names)
     route.answer = _answer(spec)
+    route.files = static_files(spec.static) if spec.static is not None else None
     route.rewrite = _rewrite(spec)
     route.forward_edits = _edits(spec.request_headers)
     route.response_edits = _edits(spec.response_headers)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from edgewise.contracts.files import Representation
 from edgewise.contracts.plan import Plan
 from edgewise.contracts.table import Table
 from edgewise.http.head import CHUNKED
+from edgewise.http.preconditions import outcome
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1 import parse_request_head
 from edgewise.proxy.plans import make_plan
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgewise.config.routes import RateLimit
-    from edgewise.config.schema import Config, Health
+    from edgewise.config.schema import Config, Health, Static
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.config.schema import Upstream as UpstreamSpec
 
@@ -80,6 +83,8 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         lines.append(f"answer    {plan.answer.status}, made at the edge")
         lines += [f"          {name.decode()}: {value.decode('latin-1')}" for name, value in plan.answer.fields]
         return lines
+    if spec.static is not None:
+        return lines + _file(plan, spec.static)
     for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
@@ -88,6 +93,22 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         lines.append(f"limit     {_rate(spec.rate_limit)}")
     lines += _limits(config, spec, plan)
     return lines
+
+
+def _file(plan: Plan, spec: Static) -> list[str]:
+    """Return what a route's files answer: which is there now."""
+    files = plan.route.files
+    assert files is not None
+    path = plan.file.target.name.decode("utf-8", "backslashreplace") if plan.file.target is not None else "no name"
+    lines = [f"file      {path} below {spec.root}"]
+    found = files.find(plan.file, monotonic())
+    if isinstance(found, int):
+        return [*lines, f"answer    {found}"]
+    status = found.status
+    if isinstance(found, Representation) and plan.file.conditions is not None:
+        status = outcome(plan.file.conditions, found.etag, found.modified) or status
+    lines.append(f"answer    {status}")
+    return lines + [f"          {name.decode()}: {value.decode('latin-1')}" for name, value in found.fields]
 
 
 def _upstream(name: str, share: str, spec: UpstreamSpec) -> list[str]:

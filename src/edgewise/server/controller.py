@@ -78,7 +78,8 @@ class Controller:
         return list(zip(config.routes, route_names(config), strict=False))
 
     def _route(self, spec: Route, name: str) -> RouteStatus:
-        target = spec.upstream or ("split" if spec.split else "redirect" if spec.redirect else "respond")
+        kinds = ("split", "redirect", "respond", "static")
+        target = spec.upstream or next(kind for kind in kinds if getattr(spec, kind))
         return RouteStatus(name, target, route_requests(self._shared.memory, self._generation.routes[name]))
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:

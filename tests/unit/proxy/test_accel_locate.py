@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgewise.proxy.files import locate
+from edgewise.proxy.accel import locate
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from edgewise.config.problems import Mistake
 def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     """Yield the mistakes between the keys of a document; values of a wrong type are passed over."""
     yield from check_upstreams(data)
-    yield from check_routes(data)
+    yield from check_routes(data, directory)
     yield from check_listeners(data)
     yield from check_tls(data, directory)
     yield from check_sessions(data, directory)

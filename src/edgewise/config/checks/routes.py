@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path as FilePath
 from typing import Any
 
 from edgewise.config.checks.tables import exactly_one, tables, texts, value_at
@@ -18,15 +19,19 @@ _NO_CONTENT = (204, 304)
 """Statuses whose answers end after the head (RFC 9110 section 6.4.1)."""
 
 
-def check_routes(data: dict[str, Any]) -> Iterator[Mistake]:
+def check_routes(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     """Yield the mistakes of routes."""
     for path, route in tables(data, "routes"):
-        yield from exactly_one(path, route, ("upstream", "split", "redirect", "respond"))
+        yield from exactly_one(path, route, ("upstream", "split", "redirect", "respond", "static"))
         yield from _split(path, route)
         yield from _rewriting(path, route)
         status = value_at(route, "respond", "status")
         if status in _NO_CONTENT and value_at(route, "respond", "body"):
             yield Mistake((*path, "respond", "body"), f"an answer of status {status} has no content")
+        root = value_at(route, "static", "root")
+        if isinstance(root, str) and root and not (directory / root).is_dir():
+            message = f"there is no directory {show(str(directory / root))}"
+            yield Mistake((*path, "static", "root"), message, "the name of a directory")
     yield from _equal_names(data)
     yield from _equal_matches(data)
 
