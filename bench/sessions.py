@@ -46,8 +46,7 @@ async def begin(sessions: Sessions, user: bool) -> list[str]:
         session.update(DATA)
         if user:
             session.login(f"user {number}")
-        cookie = await sessions.commit(session, HOST)
-        assert cookie
+        [cookie] = await sessions.commit(session, HOST)
         cookies.append("theme=dark; " + cookie.partition(";")[0])
     return cookies
 
@@ -59,7 +58,7 @@ async def row(name: str, sessions: Sessions, *, user: bool = False, same: bool =
     async def request(number: int) -> None:
         session = await sessions.open([cookies[0 if same else number % SESSIONS]], HOST)
         assert session["visits"] == 12
-        assert await sessions.commit(session, HOST) is None
+        assert not await sessions.commit(session, HOST)
 
     print(f"{name:<62} {await cost(request):6.1f}")
 
@@ -102,12 +101,12 @@ def blocking(directory: Path) -> None:
     sessions = Sessions(settings, threads)
     session = run_now(sessions.open([], HOST))
     session.update(DATA)
-    cookie = (run_now(sessions.commit(session, HOST)) or "").partition(";")[0]
+    cookie = run_now(sessions.commit(session, HOST))[0].partition(";")[0]
 
     async def request(_: int) -> None:
         session = run_now(sessions.open([cookie], HOST))
         assert session["visits"] == 12
-        assert run_now(sessions.commit(session, HOST)) is None
+        assert not run_now(sessions.commit(session, HOST))
 
     print(f"{'stateful, SQLite, in a thread of a WSGI app':<62} {asyncio.run(cost(request)):6.1f}")
     threads.close()

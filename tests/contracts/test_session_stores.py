@@ -14,6 +14,7 @@ from edgewise.contracts.state import StateEngine
 from edgewise.sessions import SessionSettings, SessionStore
 from edgewise.sessions.stateful import StatefulSessions
 from edgewise.sessions.stateless import StatelessSessions
+from edgewise.sessions.tokens import TokenSessions
 from edgewise.testing.session_suite import ABSOLUTE, CHECKS, IDLE, Check, a_session_ends_when_unused_or_old
 from edgewise.testing.state import MemoryStateEngine
 from support.manual_clock import ManualClock
@@ -22,6 +23,8 @@ from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyS
 TIMES: dict[str, Any] = {"idle": IDLE, "absolute": ABSOLUTE, "grace": 0.5, "revocation_delay": 0.1}
 STATEFUL = SessionSettings(**TIMES)
 STATELESS = SessionSettings(kind="stateless", secrets=("0" * 32,), **TIMES)
+JWT = SessionSettings(kind="jwt", secrets=("0" * 32,), access=10.0, leeway=0.0, **TIMES)
+STORES: dict[str, Any] = {"stateful": StatefulSessions, "stateless": StatelessSessions, "jwt": TokenSessions}
 SERVERS: dict[str, Callable[[Path], StateServer]] = {
     "sqlite": SqliteServer,
     "nats": NatsServer,
@@ -30,14 +33,14 @@ SERVERS: dict[str, Callable[[Path], StateServer]] = {
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("settings", [STATEFUL, STATELESS], ids=lambda settings: settings.kind)
+@pytest.mark.parametrize("settings", [STATEFUL, STATELESS, JWT], ids=lambda settings: settings.kind)
 def test_a_store_keeps_the_contract(settings: SessionSettings, check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = ManualClock(1_700_000_000.0)
     engine = MemoryStateEngine(clock)
 
     def make() -> SessionStore:
-        store = StatefulSessions if settings.kind == "stateful" else StatelessSessions
-        return store(settings, engine, clock=clock, monotonic=clock)
+        store: SessionStore = STORES[settings.kind](settings, engine, clock=clock, monotonic=clock)
+        return store
 
     async def sleep(seconds: float) -> None:
         clock.advance(seconds)
@@ -57,11 +60,12 @@ QUICK = [check for check in CHECKS if check is not a_session_ends_when_unused_or
 
 
 @pytest.mark.parametrize("check", QUICK, ids=lambda check: check.__name__)
-def test_stateful_sessions_keep_it_on_real_engines(server: StateServer, check: Check) -> None:
+@pytest.mark.parametrize("settings", [STATEFUL, JWT], ids=lambda settings: settings.kind)
+def test_stores_keep_it_on_real_engines(settings: SessionSettings, server: StateServer, check: Check) -> None:
     async def run() -> None:
         engines: list[StateEngine] = [await server.make(), await server.make()]
         try:
-            first, second = (StatefulSessions(STATEFUL, engine) for engine in engines)
+            first, second = (STORES[settings.kind](settings, engine) for engine in engines)
             await check(first, second, asyncio.sleep)
         finally:
             for engine in engines:

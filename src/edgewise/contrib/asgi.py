@@ -38,11 +38,12 @@ class SessionMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        fields = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
-        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        fields = _values(scope, b"cookie")
+        host = "".join(_values(scope, b"host")[:1])
+        authorization = "".join(_values(scope, b"authorization")[:1])
         try:
             sessions = await self._opened.get()
-            session = await sessions.open(fields, host)
+            session = await sessions.open(fields, host, authorization)
         except StateUnavailable as error:
             log.error("sessions cannot be read: %s", error)
             if scope["type"] == "websocket":
@@ -80,16 +81,15 @@ class _Answer:
         if message["type"] in ("http.response.start", "websocket.accept"):
             fields = list(message.get("headers", ()))
             try:
-                cookie = await self._sessions.commit(self._session, self._host)
+                cookies = await self._sessions.commit(self._session, self._host)
             except StateUnavailable as error:
                 log.error("a session cannot be written: %s", error)
                 self._refused = True
                 await _refuse(message["type"].partition(".")[0], self._send)
                 return
-            if cookie is not None:
-                fields.append((b"set-cookie", cookie.encode("latin-1")))
-            if cookie is not None or self._session.accessed:
-                fields.append((b"vary", b"Cookie"))
+            fields += [(b"set-cookie", cookie.encode("latin-1")) for cookie in cookies]
+            if cookies or self._session.accessed:
+                fields.append((b"vary", b"Authorization" if self._session.bearer else b"Cookie"))
             message = {**message, "headers": fields}
         await self._send(message)
 
@@ -102,6 +102,11 @@ class _Answer:
             log.warning("a session was begun, or given a new id, after the answer had begun: it is dropped")
             return
         await self._sessions.commit(session, self._host)
+
+
+def _values(scope: Message, wanted: bytes) -> list[str]:
+    """Return the values of a request's fields of one name."""
+    return [value.decode("latin-1") for name, value in scope["headers"] if name == wanted]
 
 
 async def _refuse(kind: str, send: Send) -> None:

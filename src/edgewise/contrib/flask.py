@@ -54,7 +54,9 @@ class SessionInterface(FlaskSessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin | None:
         """Return the session of a request."""
         try:
-            session: Any = self.sessions.open([request.environ.get("HTTP_COOKIE", "")], request.host)
+            session: Any = self.sessions.open(
+                [request.environ.get("HTTP_COOKIE", "")], request.host, request.environ.get("HTTP_AUTHORIZATION", "")
+            )
         except StateUnavailable as error:
             log.error("sessions cannot be read: %s", error)
             return LostSession()
@@ -66,13 +68,13 @@ class SessionInterface(FlaskSessionInterface):
         if not isinstance(session, Session):
             return
         try:
-            cookie = self.sessions.commit(session, request.host)
+            cookies = self.sessions.commit(session, request.host)
         except StateUnavailable as error:
             log.error("a session cannot be written: %s", error)
             response.status_code = 503
             response.set_data("sessions cannot be written at the moment\n")
             return
-        if cookie is not None:
+        for cookie in cookies:
             response.headers.add("Set-Cookie", cookie)
-        if cookie is not None or session.accessed:
-            response.vary.add("Cookie")
+        if cookies or session.accessed:
+            response.vary.add("Authorization" if session.bearer else "Cookie")

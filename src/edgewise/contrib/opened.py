@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from edgewise.contracts.state import StateEngine
 from edgewise.contrib.engines import ThreadState, open_state, run_now
-from edgewise.sessions import Session, SessionInfo, Sessions, SessionSettings
+from edgewise.sessions import Session, SessionInfo, Sessions, SessionSettings, TokenPair
 
 
 class LoopSessions:
@@ -57,13 +57,21 @@ class BlockingSessions:
         self.cookie = self._sessions.cookie
         self.store = self._sessions.store
 
-    def open(self, cookie_fields: Iterable[str], host: str) -> Session:
+    def open(self, cookie_fields: Iterable[str], host: str, authorization: str = "") -> Session:
         """See `Sessions.open`."""
-        return run_now(self._sessions.open(cookie_fields, host))
+        return run_now(self._sessions.open(cookie_fields, host, authorization))
 
-    def commit(self, session: Session, host: str) -> str | None:
+    def commit(self, session: Session, host: str) -> list[str]:
         """See `Sessions.commit`."""
         return run_now(self._sessions.commit(session, host))
+
+    def issue(self, session: Session, host: str) -> TokenPair:
+        """See `Sessions.issue`."""
+        return run_now(self._sessions.issue(session, host))
+
+    def refresh(self, token: str, host: str) -> TokenPair:
+        """See `Sessions.refresh`."""
+        return run_now(self._sessions.refresh(token, host))
 
     def sessions_of(self, user: str) -> list[SessionInfo]:
         """See `Sessions.sessions_of`."""

@@ -34,7 +34,7 @@ class SessionMiddleware:
         """Answer one request."""
         host = environ.get("HTTP_HOST", "")
         try:
-            session = self._sessions.open([environ.get("HTTP_COOKIE", "")], host)
+            session = self._sessions.open([environ.get("HTTP_COOKIE", "")], host, environ.get("HTTP_AUTHORIZATION", ""))
         except StateUnavailable as error:
             return _refuse(start_response, error)
         environ["edgewise.session"] = session
@@ -43,13 +43,13 @@ class SessionMiddleware:
 
         def start(status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> Any:
             try:
-                cookie = self._sessions.commit(session, host)
+                cookies = self._sessions.commit(session, host)
             except StateUnavailable as error:
                 refused.append(_refuse(start_response, error))
                 return _discard
-            added = [] if cookie is None else [("Set-Cookie", cookie)]
-            if cookie is not None or session.accessed:
-                added.append(("Vary", "Cookie"))
+            added = [("Set-Cookie", cookie) for cookie in cookies]
+            if cookies or session.accessed:
+                added.append(("Vary", "Authorization" if session.bearer else "Cookie"))
             return start_response(status, [*fields, *added], *([] if exc_info is None else [exc_info]))
 
         content = _Content(self.app(environ, start), refused, lambda: self._finish(session, host))

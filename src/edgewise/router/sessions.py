@@ -13,7 +13,8 @@ from edgewise.contracts.state import StateUnavailable
 from edgewise.gateway.same_origin import SameOrigin
 from edgewise.sessions import SessionSettings, StateSettings
 from edgewise.sessions.gateway import HeldSessions, Requirement, SessionFilter
-from edgewise.sessions.identity import CONTROL, Identity, IdentityFields, IdentityToken, load_key
+from edgewise.sessions.identity import CONTROL, Identity, IdentityFields, IdentityToken
+from edgewise.sessions.jwt import load_key
 from edgewise.state.opening import Options, embedded_directory, open_engine
 
 if TYPE_CHECKING:

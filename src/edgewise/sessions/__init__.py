@@ -1,6 +1,6 @@
-"""Sessions of an app's users: on the server under an opaque id or sealed in the cookie, behind one API."""
+"""Sessions of an app's users: on the server under an opaque id, sealed in the cookie or in JWTs, behind one API."""
 
-from edgewise.sessions.service import Sessions
+from edgewise.sessions.service import Sessions, TokenPair
 from edgewise.sessions.session import Session
 from edgewise.sessions.settings import SessionSettings, StateSettings
 from edgewise.sessions.store import (
@@ -23,4 +23,5 @@ __all__ = [
     "SessionTooLarge",
     "Sessions",
     "StateSettings",
+    "TokenPair",
 ]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from edgewise.sessions.settings import SessionSettings
 
+SEPARATOR = "~"
+"""Between access and refresh token, where both are spoken of as one; what a side leaves empty stays as it is."""
 _MOST_READ = 32_768
 """Bytes of Cookie fields that are looked at."""
 
@@ -28,11 +30,34 @@ class SessionCookie:
         """Return the cookie's value; see `read_cookie`."""
         return read_cookie(self.name, fields)
 
-    def write(self, value: str) -> str:
+    def write(self, value: str) -> list[str]:
         """Return the Set-Cookie field that sets the cookie, or removes it where the value is ""."""
+        return [self._line(self._start, value)]
+
+    def _line(self, start: str, value: str) -> str:
         if not value:
-            return f"{self._start}{self._attributes}; Max-Age=0"
-        return f"{self._start}{value}{self._attributes}{self._max_age}"
+            return f"{start}{self._attributes}; Max-Age=0"
+        return f"{start}{value}{self._attributes}{self._max_age}"
+
+
+class TokenCookies(SessionCookie):
+    """The two cookies of a JWT session: the access token, and under a longer name the refresh token."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        super().__init__(settings)
+        self._refresh = f"{settings.cookie}-refresh"
+
+    def read(self, fields: Iterable[str]) -> str | None:
+        """Return what both cookies hold, as `TokenSessions` takes it."""
+        fields = list(fields)
+        held = [read_cookie(name, fields) or "" for name in (self.name, self._refresh)]
+        return SEPARATOR.join(held) if any(held) else None
+
+    def write(self, value: str) -> list[str]:
+        """Return the Set-Cookie fields for the tokens that there are, or that remove both where the value is ""."""
+        access, _, refresh = value.partition(SEPARATOR)
+        lines = ((self._start, access), (f"{self._refresh}=", refresh))
+        return [self._line(start, token) for start, token in lines if token or not value]
 
 
 def read_cookie(name: str, fields: Iterable[str]) -> str | None:

@@ -182,25 +182,23 @@ class SessionFilter:
             else:
                 session.login(login.user)
                 session[_GROUPS] = login.groups
-            cookie = await sessions.commit(session, kept.host)
+            set_cookies = await sessions.commit(session, kept.host)
         except StateError as error:
             return _unavailable(error)
         except SessionError as error:
             log.error("a session cannot be kept: %s", error)
             return Response(502, "The session cannot be kept.\n")
-        if cookie is not None:
-            _set_cookie(response.headers, cookie)
+        _set_cookies(response.headers, set_cookies)
         return None
 
     async def _renew(self, kept: _Kept, session: Session, response: Response) -> None:
         """Write down that the session is in use; never a reason for an answer to fail."""
         try:
-            cookie = await (await self._held.get()).commit(session, kept.host)
+            set_cookies = await (await self._held.get()).commit(session, kept.host)
         except (StateError, SessionError) as error:
             log.warning("a session is not renewed: %s", error)
             return
-        if cookie is not None:
-            _set_cookie(response.headers, cookie)
+        _set_cookies(response.headers, set_cookies)
 
 
 def _at_once(coroutine: Coroutine[Any, Any, Session]) -> Session:
@@ -246,9 +244,12 @@ def _vary(headers: Headers) -> None:
         headers.add("Vary", "Cookie")
 
 
-def _set_cookie(headers: Headers, cookie: str) -> None:
-    """Set the cookie; an answer that does is nobody else's."""
-    headers.add("Set-Cookie", cookie)
+def _set_cookies(headers: Headers, fields: Sequence[str]) -> None:
+    """Set the session's cookie; an answer that does is nobody else's."""
+    if not fields:
+        return
+    for field in fields:
+        headers.add("Set-Cookie", field)
     directives: Sequence[str] = (headers.get("cache-control") or "").lower().replace(" ", "").split(",")
     if "no-store" not in directives and "private" not in directives:
         headers["Cache-Control"] = "no-store"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -11,13 +9,14 @@ from typing import Protocol
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from edgewise.contracts.filters import Headers
+from edgewise.sessions.jwt import Ed25519Key, TokenKeys
 
 CONTROL = "X-Edgewise-Session"
 """Field of an app's answer: `end`, or who logs in as JSON. It never comes from a client nor goes to one."""
 _JWT_SECONDS = 60
+_TYPE = "JWT"
 _MOST_BYTES = 4096
 _MOST_GROUPS = 64
 _USER = re.compile(r"[!-~]{1,256}")
@@ -91,11 +90,9 @@ class IdentityToken:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.names: tuple[str, ...] = (name, *others)
-        self._key = key
+        self._keys = TokenKeys([Ed25519Key(key)], [_TYPE])
         self._issuer = issuer
         self._clock = clock
-        head = {"alg": "EdDSA", "typ": "JWT", "kid": key_id(key)}
-        self._head = _base64url(msgspec.json.encode(head))
 
     def write(self, headers: Headers, user: str, groups: Sequence[str], audience: str) -> None:
         """Add a token signed now; `audience` is the route."""
@@ -108,28 +105,4 @@ class IdentityToken:
             "iat": now,
             "exp": now + _JWT_SECONDS,
         }
-        signed = self._head + b"." + _base64url(msgspec.json.encode(claims))
-        token = signed + b"." + _base64url(self._key.sign(signed))
-        headers.add(self.names[0], token.decode())
-
-
-def load_key(pem: bytes) -> Ed25519PrivateKey:
-    """Return the private key in a PEM file. Raises ValueError."""
-    try:
-        key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"not a private key in PEM without a password: {error}") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("not an Ed25519 key: make one with `openssl genpkey -algorithm ed25519`")
-    return key
-
-
-def key_id(key: Ed25519PrivateKey) -> str:
-    """Return the JWK thumbprint of the public key (RFC 7638, RFC 8037 appendix A.3)."""
-    public = _base64url(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
-    jwk = f'{{"crv":"Ed25519","kty":"OKP","x":"{public}"}}'
-    return _base64url(hashlib.sha256(jwk.encode()).digest()).decode()
-
-
-def _base64url(data: bytes) -> bytes:
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
+        headers.add(self.names[0], self._keys.sign(msgspec.json.encode(claims), _TYPE))

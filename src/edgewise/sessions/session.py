@@ -31,6 +31,11 @@ class Session(MutableMapping[str, Value]):
     """Unix time of the last login; 0 while nobody has."""
     idle: float | None = None
     """Stateful: ends when unused for so many seconds after this request, where that is not as in the settings."""
+    left: float = 0.0
+    """Stateful: seconds that it would have lived on unused when it was read."""
+    muted = logs_in = rotates = ended = forced = False
+    accessed = False
+    """Did the app look at it? Then the answer depends on the cookie."""
 
     def __init__(
         self,
@@ -49,20 +54,18 @@ class Session(MutableMapping[str, Value]):
         self.created = created
         self.authenticated = authenticated
         self.origin = origin
-        self.muted = muted
-        self.logs_in = False
-        self.rotates = False
-        self.ended = False
-        self._data: dict[str, msgspec.Raw] = dict(data or {})
+        if muted:
+            self.muted = True
+        self._data: Mapping[str, msgspec.Raw] = {} if data is None else data
+        """Never changed in place: other sessions may have it too."""
         self._values: dict[str, Value] = {}
         """Decoded or set since."""
         self._suspects: set[str] = set()
         """Keys of `_values` that may differ from `_data`."""
         self._removed: set[str] = set()
         self._functions: dict[str, list[tuple[Function, Value]]] = {}
-        self.forced = False
-        self.accessed = False
-        """Did the app look at it? Then the answer depends on the cookie."""
+        self.bearer = False
+        """Did it come with a token in the Authorization field, which no browser sends by itself?"""
 
     def __getitem__(self, key: str) -> Value:
         self.accessed = True
@@ -218,7 +221,7 @@ class Session(MutableMapping[str, Value]):
 
     def kept(self, data: Mapping[str, msgspec.Raw], origin: object) -> None:
         """Take note that all of it was written: `data` is what is kept now. Values got so far go on being followed."""
-        self._data = dict(data)
+        self._data = data
         self.origin = origin
         self._values = {key: value for key, value in self._values.items() if key not in self._functions}
         self._suspects = {key for key, value in self._values.items() if not is_scalar(value)}

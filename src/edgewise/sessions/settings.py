@@ -13,6 +13,10 @@ LEAST_SECRET = 32
 """Characters of a secret at least."""
 MOST_BYTES = 60_000
 """Of a stateful session: what fits into a value of a state engine, with room for what comes with the data."""
+MOST_ACCESS = 3600.0
+MOST_LEEWAY = 60.0
+"""Seconds."""
+MOST_MEMORY = 1 << 30
 _NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,80}")
 _DOMAIN = re.compile(r"[a-z0-9.-]{1,253}")
@@ -36,14 +40,27 @@ class StateSettings:
 class SessionSettings:
     """Settings of the sessions of one app. Raises ValueError where they do not fit together. Times are in seconds."""
 
-    kind: Literal["stateful", "stateless"] = "stateful"
-    """Data on the server under an opaque id, or sealed in the cookie."""
+    kind: Literal["stateful", "stateless", "jwt"] = "stateful"
+    """Data on the server under an opaque id, sealed in the cookie, or in a JWT with another one to refresh it."""
     state: StateSettings | None = field(default_factory=StateSettings)
     """None: stateless sessions without a way to end copies of a cookie before they expire."""
     namespace: str = "app"
     """Keeps apps apart that share an engine."""
     secrets: tuple[str, ...] = ()
-    """Stateless: the first seals, all open. 32 characters or more each, from a source of randomness."""
+    """Stateless and JWT (HS256): the first seals or signs, all open. 32 characters or more each, from a source of
+    randomness."""
+    keys: tuple[str, ...] = ()
+    """JWT, in place of secrets: Ed25519 keys in PEM (EdDSA). The first, a private one, signs, all verify."""
+    access: float = 300.0
+    """JWT: how long an access token is good for."""
+    leeway: float = 5.0
+    """JWT: by how much the clocks of the nodes may differ."""
+    issuer: str = ""
+    """JWT: `iss`. By default "edgewise/" and the namespace."""
+    jwt_audience: str = ""
+    """JWT: `aud`. By default the cookie's domain, else the host that was asked."""
+    bearer: bool = False
+    """JWT: take access tokens from `Authorization: Bearer` too; the cookies of such a request do not count."""
     idle: float = 86400.0
     """Ends when unused for so long."""
     absolute: float = 14 * 86400.0
@@ -51,9 +68,12 @@ class SessionSettings:
     renew: float = 0.1
     """Fraction of `idle` that passes before use is written down again."""
     grace: float = 10.0
-    """Stateful: how long after a rotation a request with the old id, which opens nothing, leaves the cookie alone."""
+    """How long after a rotation the old id or refresh token is still known for what it was. Stateful: it opens nothing,
+    and leaves the cookie alone. JWT: it gets the tokens that took its place, as those may not have arrived."""
     max_bytes: int = 32_768
     """Stateful: bytes of a session at most."""
+    memory: int = 32 << 20
+    """Stateful, embedded engine: bytes in which each process keeps the sessions it read lately; 0: it keeps none."""
     compress: bool = True
     """Stateless: deflate the data where that makes it smaller."""
     revocation_delay: float = 0.1
@@ -82,6 +102,8 @@ class SessionSettings:
             raise ValueError("grace is seconds: 0.001 to 60")
         if not 1 <= self.max_bytes <= MOST_BYTES:
             raise ValueError(f"max_bytes is 1 to {MOST_BYTES}")
+        if not 0 <= self.memory <= MOST_MEMORY:
+            raise ValueError("memory is 0 to 1 GiB")
         if not _NAMESPACE.fullmatch(self.namespace):
             raise ValueError('namespace is 1 to 40 of a-z, 0-9 and "-"')
         self._check_cookie()
@@ -107,11 +129,21 @@ class SessionSettings:
             raise ValueError("a browser stores a cookie with SameSite=None only with secure")
 
     def _check_kind(self) -> None:
+        if self.kind != "stateless" and self.state is None:
+            raise ValueError(f"{self.kind} sessions need a state engine")
         if self.kind == "stateful":
-            if self.state is None:
-                raise ValueError("stateful sessions need a state engine")
             return
-        if not self.secrets:
+        if self.kind == "jwt":
+            self._check_tokens()
+        elif not self.secrets:
             raise ValueError("stateless sessions need secrets, of 32 characters or more each")
         if any(len(secret) < LEAST_SECRET for secret in self.secrets) or len(self.secrets) > 16:
             raise ValueError("secrets are 1 to 16, of 32 characters or more each")
+
+    def _check_tokens(self) -> None:
+        if bool(self.secrets) == bool(self.keys) or len(self.keys) > 16:
+            raise ValueError("JWT sessions need keys or secrets, 1 to 16, and not both")
+        if not 1.0 <= self.access <= min(MOST_ACCESS, self.idle):
+            raise ValueError("access is seconds: 1 to 3600, and no more than idle")
+        if not 0.0 <= self.leeway <= MOST_LEEWAY:
+            raise ValueError("leeway is seconds: 0 to 60")

@@ -14,19 +14,19 @@ from edgewise.sessions.cookies import SessionCookie, read_cookie
 
 def test_by_default_a_cookie_has_every_protection() -> None:
     written = SessionCookie(SessionSettings()).write("v")
-    assert written == "__Host-session=v; Path=/; Secure; HttpOnly; SameSite=Lax"
+    assert written == ["__Host-session=v; Path=/; Secure; HttpOnly; SameSite=Lax"]
 
 
 def test_a_cookie_is_removed_by_the_same_attributes() -> None:
     settings = SessionSettings(domain="shop.example", path="/app", same_site="Strict", persistent=True, absolute=60.0)
     cookie = SessionCookie(settings)
     attributes = "Path=/app; Domain=shop.example; Secure; HttpOnly; SameSite=Strict; Max-Age="
-    assert cookie.write("v") == f"__Secure-session=v; {attributes}60"
-    assert cookie.write("") == f"__Secure-session=; {attributes}0"
+    assert cookie.write("v") == [f"__Secure-session=v; {attributes}60"]
+    assert cookie.write("") == [f"__Secure-session=; {attributes}0"]
 
 
 def test_without_secure_the_name_has_no_prefix() -> None:
-    assert SessionCookie(SessionSettings(secure=False)).write("v") == "session=v; Path=/; HttpOnly; SameSite=Lax"
+    assert SessionCookie(SessionSettings(secure=False)).write("v") == ["session=v; Path=/; HttpOnly; SameSite=Lax"]
 
 
 @pytest.mark.parametrize(

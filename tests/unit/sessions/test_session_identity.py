@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from edgewise.contracts.filters import Headers
 from edgewise.sessions.cookies import without_cookie
-from edgewise.sessions.identity import IdentityToken, key_id, load_key
+from edgewise.sessions.identity import IdentityToken
+from edgewise.sessions.jwt import key_id, load_key
 
 # RFC 8037 appendix A.1 and A.3
 KEY = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="))
