@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Container
 from typing import Any, NoReturn
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, abort, request
+from flask import session as current
 from flask.sessions import SessionInterface as FlaskSessionInterface
 from flask.sessions import SessionMixin
 from werkzeug.exceptions import ServiceUnavailable
 
 from edgewise.contracts.state import StateUnavailable
 from edgewise.contrib.opened import BlockingSessions
-from edgewise.sessions import Session, SessionSettings
+from edgewise.sessions import Session, SessionSettings, csrf
 
 log = logging.getLogger("edgewise.sessions")
 
@@ -78,3 +80,28 @@ class SessionInterface(FlaskSessionInterface):
             response.headers.add("Set-Cookie", cookie)
         if cookies or session.accessed:
             response.vary.add("Authorization" if session.bearer else "Cookie")
+
+
+def protect_from_csrf(app: Flask, exempt: Container[str | None] = ()) -> None:
+    """Refuse what other sites make a browser ask for (403), except at the endpoints named in `exempt`.
+
+    Methods that change something need a token, in X-CSRF-Token or as `csrf_token` in a form; templates have a function
+    of that name: `<input type="hidden" name="csrf_token" value="{{ csrf_token() }}">`.
+    """
+
+    def check() -> None:
+        if request.method in csrf.SAFE_METHODS or request.endpoint in exempt:
+            return
+        token = request.headers.get(csrf.FIELD) or request.form.get(csrf.FORM_FIELD)
+        if not session_of_request().verify_csrf(token):
+            abort(403, "the request does not come from a page of this session")
+
+    app.before_request(check)
+    app.jinja_env.globals["csrf_token"] = lambda: session_of_request().csrf_token()
+
+
+def session_of_request() -> Session:
+    """Return the session behind `flask.session`. Raises ServiceUnavailable where it could not be read."""
+    found: Any = current
+    session: Session = found._get_current_object()
+    return session

@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from edgewise.contrib.asgi import SessionMiddleware
-from edgewise.sessions import Session, Sessions
+from edgewise.sessions import Session, Sessions, csrf
 
-__all__ = ["SessionMiddleware", "current_session", "current_sessions", "current_user"]
+__all__ = ["SessionMiddleware", "csrf_protected", "current_session", "current_sessions", "current_user"]
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 def current_session(connection: HTTPConnection) -> Session:
@@ -38,3 +39,18 @@ def current_user(connection: HTTPConnection) -> str:
     if not session.user:
         raise HTTPException(401, "log in first")
     return session.user
+
+
+async def csrf_protected(request: Request) -> None:
+    """Refuse what other sites make a browser ask for: a dependency for FastAPI, to be awaited first elsewhere.
+
+    Methods that change something need `session.csrf_token()` in X-CSRF-Token, or as `csrf_token` in a form (which takes
+    python-multipart to read, as all forms do). Raises HTTPException, 403.
+    """
+    if request.method in csrf.SAFE_METHODS:
+        return
+    token: object = request.headers.get(csrf.FIELD)
+    if token is None and request.headers.get("content-type", "").partition(";")[0].strip().lower() in _FORMS:
+        token = (await request.form()).get(csrf.FORM_FIELD)
+    if not current_session(request).verify_csrf(token if isinstance(token, str) else None):
+        raise HTTPException(403, "the request does not come from a page of this session")

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from edgewise.sessions import csrf
 from edgewise.sessions.values import Value, decode_value, encode_value, is_scalar
 
 Encoded = dict[str, msgspec.Raw]
@@ -36,6 +37,8 @@ class Session(MutableMapping[str, Value]):
     muted = logs_in = rotates = ended = forced = False
     accessed = False
     """Did the app look at it? Then the answer depends on the cookie."""
+    bearer = False
+    """Did it come with a token in the Authorization field, which no browser sends by itself?"""
 
     def __init__(
         self,
@@ -64,8 +67,6 @@ class Session(MutableMapping[str, Value]):
         """Keys of `_values` that may differ from `_data`."""
         self._removed: set[str] = set()
         self._functions: dict[str, list[tuple[Function, Value]]] = {}
-        self.bearer = False
-        """Did it come with a token in the Authorization field, which no browser sends by itself?"""
 
     def __getitem__(self, key: str) -> Value:
         self.accessed = True
@@ -135,6 +136,7 @@ class Session(MutableMapping[str, Value]):
             raise ValueError("who logs in has a name")
         if self.user not in ("", user):
             self.clear()
+        self.pop(csrf.KEY, None)
         self.user, self.label = user, label
         self.logs_in = True
         self.ended = False
@@ -143,6 +145,20 @@ class Session(MutableMapping[str, Value]):
     def rotate(self) -> None:
         """Give this session a new id, as at every change of privileges; the old one is worth nothing from then on."""
         self.rotates = True
+
+    def csrf_token(self) -> str:
+        """Return a token for a form or script of this session; another text each time, good until the next login."""
+        secret = self.get(csrf.KEY)
+        if not isinstance(secret, str):
+            secret = self[csrf.KEY] = csrf.new_secret()
+        return csrf.masked(secret)
+
+    def verify_csrf(self, token: str | None) -> bool:
+        """Does a request that changes something come from a page of this session? By the token that came with it.
+
+        One with an access token in its Authorization field needs none: no browser adds that by itself.
+        """
+        return self.bearer or csrf.matches(token, self.get(csrf.KEY))
 
     def logout(self) -> None:
         """End this session; the cookie is removed, and copies of it are worth nothing."""
@@ -169,7 +185,9 @@ class Session(MutableMapping[str, Value]):
     @property
     def modified(self) -> bool:
         """Is there something to write? Setting it to True writes even where no value changed."""
-        return self.forced or self.logs_in or self.rotates or self.ended or bool(self.changes())
+        if self._suspects or self._removed:
+            return self.forced or self.logs_in or self.rotates or self.ended or bool(self.changes())
+        return self.forced or self.logs_in or self.rotates or self.ended
 
     @modified.setter
     def modified(self, value: bool) -> None:
