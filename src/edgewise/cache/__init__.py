@@ -1,0 +1,1 @@
+"""RFC 9111 as pure functions: what is stored, for whom and how long; keys, tags, purges, and the store in memory."""
