@@ -13,6 +13,7 @@ _COMMANDS = {
     "run": "edgewise.cli.serving",
     "proxy": "edgewise.cli.serving",
     "app": "edgewise.cli.serving",
+    "serve": "edgewise.cli.serving",
     "check": "edgewise.cli.inspecting",
     "explain": "edgewise.cli.inspecting",
     "reload": "edgewise.cli.operating",
@@ -64,6 +65,7 @@ def edgewise() -> None:
     \b
     edgewise proxy --to 127.0.0.1:8000            put edgewise in front of a server
     edgewise app shop.asgi:app --processes 4      run an app and the proxy before it
+    edgewise serve public                         serve the files of a directory
     edgewise run -c edgewise.toml                 run what a file describes
     """
 

@@ -1,4 +1,4 @@
-"""Commands that serve: run, proxy, app."""
+"""Commands that serve: run, proxy, app, serve."""
 
 from __future__ import annotations
 
@@ -126,8 +126,42 @@ def app_command(
     serve(lambda: load_overrides(tables), f"app on {', '.join(listen)}")
 
 
+@click.command("serve", short_help="Serve the files of a directory.")
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path), default=".")
+@click.option("--listing", is_flag=True, help="List directories that have no index.html.")
+@click.option(
+    "--spa", is_flag=True, help="Answer with index.html where there is no file: for an app of one page (SPA)."
+)
+@click.option("--cache-control", metavar="VALUE", default="no-cache", show_default=True, help="Of files that change.")
+@listen_option
+@workers_option
+@access_log_option
+@admin_option
+def serve_command(
+    directory: Path,
+    listing: bool,
+    spa: bool,
+    cache_control: str,
+    listen: tuple[str, ...],
+    workers: int | None,
+    access_log: str,
+    admin: str,
+) -> None:
+    """Serve the files of DIRECTORY, by default the current one.
+
+    Names with a leading dot are hidden, links that lead out of the directory are not followed, and files with a
+    fingerprint in their names (app.3f9a2c1b.js) are immutable to caches.
+    """
+    tables = base_tables(listen, workers, access_log, admin)
+    files: dict[str, Any] = {"root": str(directory.absolute()), "listing": listing, "cache_control": cache_control}
+    if spa:
+        files["fallback"] = "index.html"
+    tables["routes"] = [{"name": "files", "static": files}]
+    serve(lambda: load_overrides(tables), f"serve on {', '.join(listen)}")
+
+
 def base_tables(listen: tuple[str, ...], workers: int | None, access_log: str, admin: str) -> dict[str, Any]:
-    """Return the configuration's tables that `proxy` and `app` have in common."""
+    """Return the configuration's tables that `proxy`, `app` and `serve` have in common."""
     server: dict[str, Any] = {"listen": list(listen), "admin": admin}
     if workers is not None:
         server["workers"] = workers

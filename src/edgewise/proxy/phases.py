@@ -194,6 +194,9 @@ def _revise(exchange: Exchange, request: Request) -> None:
     plan = copy(exchange.plan)
     moved = (request.path, request.query) != _path_and_query(exchange)
     head = _revised_head(request, plan.request, moved=moved)
+    if plan.answer is not None or plan.file is not None:  # nothing is sent on; another path may lead to another file
+        exchange.plan = plans.file_plan(plan, head, head.target) if moved and plan.file is not None else plan
+        return
     plan.trace, plan.forwarded_for, plan.forwarded_proto, plan.simple = None, None, False, False
     target = head.target if moved else plan.head.split(b" ", 2)[1]
     plan.head = plans.request_bytes(plan, head, target, trusted=exchange.client.plans.trusted)
