@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 KEY_BYTES = 256
 VALUE_BYTES = 65536
@@ -92,6 +92,31 @@ class EngineStatus(NamedTuple):
     """Held on disk or in memory by the engine."""
     warnings: tuple[str, ...] = ()
     """What may cost data, for an operator."""
+
+
+class Snapshot(Protocol):
+    """What was read of a key, and whether that is still so."""
+
+    @property
+    def entry(self) -> Entry | None:
+        """What was read; its `ttl` is of that moment."""
+
+    def left(self) -> float:
+        """Return the seconds that the entry lives on as things are, infinity for one without an end, or for none.
+
+        0 or less: read again. The entry expired, or a write of its key began since the read, or nobody can tell.
+        """
+
+
+@runtime_checkable
+class Snapshots(Protocol):
+    """What an engine offers beside the contract where it can tell, by a look at memory, whether a read still holds."""
+
+    def snapshot(self, key: str) -> Snapshot | None:
+        """Read; None where it cannot be told for how long that holds. Raises StateUnavailable.
+
+        What `left` finds positive is what `get` would have returned in that moment.
+        """
 
 
 class StateEngine(Protocol):

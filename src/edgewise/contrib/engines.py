@@ -7,7 +7,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from edgewise.contracts.state import PAGE, Entry, StateEngine
+from edgewise.contracts.state import PAGE, Entry, Snapshot, StateEngine
 from edgewise.sessions import StateSettings
 from edgewise.state.blocking import BlockingState
 from edgewise.state.opening import Options, embedded_directory, open_engine, url_from_environment
@@ -67,6 +67,11 @@ class ThreadState:
         """Return an entry."""
         reader = self._reader()
         return self._state.get(key, stale=stale) if reader is None else reader.get("keys", key)
+
+    def snapshot(self, key: str) -> Snapshot | None:
+        """Read the embedded engine, and be able to tell later, in any thread, whether that still holds."""
+        reader = self._reader()
+        return None if reader is None else reader.snapshot(key)
 
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Write."""

@@ -73,7 +73,11 @@ def read_cookie(name: str, fields: Iterable[str]) -> str | None:
         budget -= len(text)
         if budget < 0:
             return None
-        if start not in text:
+        at = text.find(start)
+        if at < 0:
+            continue
+        if found is None and text.find(start, at + 1) < 0 and (at == 0 or text[at - 2 : at] == "; "):
+            found = text[at + len(start) :].partition(";")[0].rstrip(" \t")  # as browsers write it
             continue
         for pair in text.split(";"):
             pair = pair.strip(" \t")

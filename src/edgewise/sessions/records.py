@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,16 @@ class Record(msgspec.Struct, array_like=True):
     generation: int
     """Of the user's sessions, as of the login."""
     data: Encoded
+
+
+class Origin(NamedTuple):
+    """Where a stateful session came from."""
+
+    handle: str
+    revision: int
+    ttl: float
+    """Seconds it had left when it was read from the engine, or written."""
+    record: Record
 
 
 _encode = msgspec.msgpack.Encoder().encode

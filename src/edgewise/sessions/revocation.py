@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from edgewise.contracts.state import StateUnavailable
+from edgewise.contracts.state import Snapshot, Snapshots, StateUnavailable
 from edgewise.sessions.records import Keys
 from edgewise.sessions.settings import LONGEST
 from edgewise.sessions.store import KeyValues, SessionConflict
@@ -33,8 +34,17 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Revoked).decode
 
 
+class _Known(NamedTuple):
+    """What was read about a user."""
+
+    asked: float
+    revoked: Revoked
+    snapshot: Snapshot | None
+    """Tells whether that still holds, where the engine can."""
+
+
 class Revocations:
-    """Looks up and writes what was revoked. What was read is used for `delay` seconds."""
+    """Looks up and writes what was revoked. What was read is used while it is known to hold, or for `delay` seconds."""
 
     def __init__(
         self,
@@ -53,29 +63,42 @@ class Revocations:
         self._stale = stale
         self._clock = clock
         self._monotonic = monotonic
-        self._known: dict[str, tuple[float, Revoked]] = {}
+        self._snapshots = engine if isinstance(engine, Snapshots) else None
+        self._known: dict[str, _Known] = {}
 
     async def of(self, user: str) -> Revoked:
-        """Return what is revoked of a user's sessions, as of `delay` seconds ago at the earliest."""
+        """Return what is revoked of a user's sessions; where an engine cannot tell, as of up to `delay` seconds ago."""
         known = self._known.get(user)
-        if known is not None and self._monotonic() - known[0] < self._delay:
-            return known[1]
+        if known is not None and self._holds(known):
+            return known.revoked
         try:
             return await self.fresh(user, stale=self._stale)
         except StateUnavailable:
             if not self._stale:
                 raise
-            return known[1] if known is not None else NOTHING
+            return known.revoked if known is not None else NOTHING
+
+    def _holds(self, known: _Known) -> bool:
+        if known.snapshot is not None:
+            return known.snapshot.left() > 0
+        return self._monotonic() - known.asked < self._delay
 
     async def fresh(self, user: str, *, stale: bool = False) -> Revoked:
         """Return what is revoked by now."""
         asked = self._monotonic()
-        entry = await self._engine.get(self._keys.revoked(user), stale=stale)
-        return self._remember(user, asked, NOTHING if entry is None else _decode(entry.value))
+        key = self._keys.revoked(user)
+        snapshot = None if self._snapshots is None else self._snapshots.snapshot(key)
+        entry = await self._engine.get(key, stale=stale) if snapshot is None else snapshot.entry
+        return self._remember(user, asked, NOTHING if entry is None else _decode(entry.value), snapshot)
 
-    def _remember(self, user: str, asked: float, revoked: Revoked) -> Revoked:
+    def snapshot(self, user: str) -> Snapshot | None:
+        """Return what tells whether that which `of` returned a moment ago still holds; None: nothing does."""
+        known = self._known.get(user)
+        return None if known is None else known.snapshot
+
+    def _remember(self, user: str, asked: float, revoked: Revoked, snapshot: Snapshot | None = None) -> Revoked:
         self._known.pop(user, None)
-        self._known[user] = (asked, revoked)
+        self._known[user] = _Known(asked, revoked, snapshot)
         if len(self._known) > _MOST_USERS:
             self._known.pop(next(iter(self._known)), None)
         return revoked
@@ -106,5 +129,5 @@ class Revocations:
             revoked = change(NOTHING if entry is None else _decode(entry.value))
             revision = 0 if entry is None else entry.revision
             if await self._engine.compare_and_set(key, _encode(revoked), revision, LONGEST) is not None:
-                return self._remember(user, asked, revoked)
+                return revoked if self._snapshots is not None else self._remember(user, asked, revoked)
         raise SessionConflict(f"{_TRIES} others revoked sessions of the same user in the same moment")

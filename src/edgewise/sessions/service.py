@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from edgewise.contracts.state import StateUnavailable
@@ -39,6 +39,8 @@ class Sessions:
         self.settings = settings
         self.cookie = TokenCookies(settings) if settings.kind == "jwt" else SessionCookie(settings)
         self.store: SessionStore
+        self._recall: Callable[[str], Session | None] | None = None
+        """Returns what the store's `open` would, without waiting, where that is known."""
         if settings.kind == "stateless":
             self.store = StatelessSessions(settings, engine, session_class=session_class)
         elif engine is None:
@@ -46,7 +48,8 @@ class Sessions:
         elif settings.kind == "jwt":
             self.store = TokenSessions(settings, engine, session_class=session_class)
         else:
-            self.store = StatefulSessions(settings, engine, session_class=session_class)
+            self.store = stateful = StatefulSessions(settings, engine, session_class=session_class)
+            self._recall = stateful.recall
         self._class = session_class
 
     def audience(self, host: str) -> str:
@@ -61,6 +64,11 @@ class Sessions:
 
         `authorization` is the field of that name; where a token in it counts, cookies do not.
         """
+        if self._recall is not None:
+            token = self.cookie.read(cookie_fields)
+            session = None if token is None else self._recall(token)
+            if session is not None:
+                return session
         bearer = _bearer(authorization) if self.settings.bearer else None
         token = self.cookie.read(cookie_fields) if bearer is None else bearer
         try:
@@ -77,6 +85,8 @@ class Sessions:
 
         What a request changed in a session that was ended meanwhile is dropped: a logout is not undone.
         """
+        if self._recall is not None and not session.modified and not self.store.due(session):
+            return []
         try:
             token = await self.store.commit(session, self.audience(host))
         except SessionGone as gone:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import NamedTuple
 
 import msgspec
 
-from edgewise.contracts.state import PAGE, StateUnavailable
+from edgewise.contracts.state import PAGE, Snapshot, Snapshots, StateUnavailable
+from edgewise.sessions.copies import Copies, Copy, copy_size
 from edgewise.sessions.records import (
     ROTATED,
     VERSION,
     Keys,
+    Origin,
     Record,
     decode_record,
     encode_record,
@@ -34,16 +35,6 @@ _CONFLICT = f"other requests changed the session {_TRIES} times while this one t
 Changes = Mapping[str, bytes | None]
 
 
-class _Origin(NamedTuple):
-    """Where a session came from."""
-
-    handle: str
-    revision: int
-    ttl: float
-    """Seconds it had left."""
-    record: Record
-
-
 class StatefulSessions:
     """`SessionStore` on a state engine. `clock` returns Unix time."""
 
@@ -61,7 +52,10 @@ class StatefulSessions:
         self._class = session_class
         self._clock = clock
         self._stale = settings.when_lost == "stale"
+        self._renewed_after = settings.idle * settings.renew
         self._keys = Keys(settings.namespace)
+        self._snapshots = engine if isinstance(engine, Snapshots) and settings.memory else None
+        self._copies = Copies(settings.memory)
         self.revocations = Revocations(
             engine, self._keys, settings.revocation_delay, stale=self._stale, clock=clock, monotonic=monotonic
         )
@@ -70,8 +64,13 @@ class StatefulSessions:
         """Return the session with an id, or an empty one that will get an id of its own."""
         if token is None or not is_token(token):
             return self._class()
+        session = self.recall(token)
+        if session is not None:
+            return session
         handle = hashed(token)
-        entry = await self._engine.get(self._keys.session(handle), stale=self._stale)
+        key = self._keys.session(handle)
+        snapshot = None if self._snapshots is None else self._snapshots.snapshot(key)
+        entry = await self._engine.get(key, stale=self._stale) if snapshot is None else snapshot.entry
         if entry is None:
             return self._class()
         if entry.value == ROTATED:
@@ -79,14 +78,43 @@ class StatefulSessions:
         record = decode_record(entry.value)
         if record is None or self._left(record) <= 0 or await self._is_revoked(record):
             return self._class()
-        return self._class(
+        origin = Origin(handle, entry.revision, entry.ttl or 0.0, record)
+        if snapshot is not None:
+            self._keep(token, origin, snapshot, len(entry.value))
+        return self._session(origin, origin.ttl)
+
+    def recall(self, token: str) -> Session | None:
+        """Return what `open` would, where this process has a copy which still holds."""
+        copy = self._copies.young.get(token) or self._copies.get(token)
+        if copy is None:
+            return None
+        left = copy.snapshot.left()
+        revocation = copy.revocation
+        if left <= 0 or copy.ends <= self._clock() or (revocation is not None and revocation.left() <= 0):
+            self._copies.drop(token)
+            return None
+        return self._session(copy.origin, left)
+
+    def _keep(self, token: str, origin: Origin, snapshot: Snapshot, encoded: int) -> None:
+        """Keep a session of so many bytes that was just found good."""
+        record = origin.record
+        revocation = self.revocations.snapshot(record.user) if record.user else None
+        if revocation is not None or not record.user:
+            ends = self._left(record) + self._clock()
+            self._copies.keep(token, Copy(snapshot, revocation, origin, ends, copy_size(encoded)))
+
+    def _session(self, origin: Origin, left: float) -> Session:
+        record = origin.record
+        session = self._class(
             record.data,
-            origin=_Origin(handle, entry.revision, entry.ttl or 0.0, record),
+            origin=origin,
             user=record.user,
             label=record.label,
             created=record.created,
             authenticated=record.authenticated,
         )
+        session.left = left
+        return session
 
     async def _is_revoked(self, record: Record) -> bool:
         if not record.user:
@@ -111,7 +139,7 @@ class StatefulSessions:
             return await self._begin(session) if session else ""
         changes = session.changes()
         origin = session.origin
-        if not isinstance(origin, _Origin):
+        if not isinstance(origin, Origin):
             wanted = session.logs_in or ((bool(changes) or session.forced) and not session.muted)
             return await self._begin(session) if wanted else None
         if session.logs_in or session.rotates:
@@ -119,12 +147,12 @@ class StatefulSessions:
         if changes or session.forced:
             await self._update(session, origin, changes)
         else:
-            await self._renew(origin, session.idle)
+            await self._renew(session, origin)
         return None
 
     async def _end(self, session: Session) -> None:
         origin = session.origin
-        if isinstance(origin, _Origin):
+        if isinstance(origin, Origin):
             await self._delete(origin.handle, origin.record.user)
         session.forget()
 
@@ -153,14 +181,14 @@ class StatefulSessions:
         deadline = now + self._settings.absolute
         return Record(VERSION, now, deadline, session.user, session.label, authenticated, generation, {})
 
-    async def _put(self, handle: str, record: Record, idle: float | None) -> _Origin:
+    async def _put(self, handle: str, record: Record, idle: float | None) -> Origin:
         """Write under an id that nobody was told yet. The index comes first: what is not in it cannot be revoked."""
         value = self._encoded(record)
         ttl = self._ttl(record, idle)
         if record.user:
             await self._engine.set(self._keys.user(record.user) + handle, b"", max(_LEAST_TTL, self._left(record)))
         revision = await self._engine.set(self._keys.session(handle), value, ttl)
-        return _Origin(handle, revision, ttl, record)
+        return Origin(handle, revision, ttl, record)
 
     def _encoded(self, record: Record) -> bytes:
         value = encode_record(record)
@@ -169,11 +197,12 @@ class StatefulSessions:
         return value
 
     @staticmethod
-    def _kept(session: Session, origin: _Origin) -> None:
+    def _kept(session: Session, origin: Origin) -> None:
         session.created, session.authenticated = origin.record.created, origin.record.authenticated
+        session.left = origin.ttl
         session.kept(origin.record.data, origin)
 
-    async def _rotate(self, session: Session, old: _Origin, changes: Changes) -> str:
+    async def _rotate(self, session: Session, old: Origin, changes: Changes) -> str:
         """Keep a session under a new id, then end the old one; what others change in between comes along."""
         token = new_token()
         record = await self._record(session, old.record)
@@ -199,7 +228,7 @@ class StatefulSessions:
         self._kept(session, new)
         return token
 
-    async def _update(self, session: Session, old: _Origin, changes: Changes, generation: int | None = None) -> None:
+    async def _update(self, session: Session, old: Origin, changes: Changes, generation: int | None = None) -> None:
         """Write changes over what is kept by now."""
         for _ in range(_TRIES):
             record = msgspec.structs.replace(old.record, data=session.merged(old.record.data, changes))
@@ -209,7 +238,7 @@ class StatefulSessions:
             key = self._keys.session(old.handle)
             revision = await self._engine.compare_and_set(key, self._encoded(record), old.revision, ttl)
             if revision is not None:
-                self._kept(session, _Origin(old.handle, revision, ttl, record))
+                self._kept(session, Origin(old.handle, revision, ttl, record))
                 return
             found = await self._found(old.handle)
             if found is None:
@@ -217,28 +246,31 @@ class StatefulSessions:
             old = found
         raise SessionConflict(_CONFLICT)
 
-    async def _found(self, handle: str, *, stale: bool = False) -> _Origin | None:
+    async def _found(self, handle: str, *, stale: bool = False) -> Origin | None:
         """Return what is kept under a handle; None for nothing, or what is rotated, expired or not understood."""
         entry = await self._engine.get(self._keys.session(handle), stale=stale)
         record = None if entry is None else decode_record(entry.value)
         if entry is None or record is None or self._left(record) <= 0:
             return None
-        return _Origin(handle, entry.revision, entry.ttl or 0.0, record)
+        return Origin(handle, entry.revision, entry.ttl or 0.0, record)
 
-    async def _renew(self, origin: _Origin, idle: float | None) -> None:
+    async def _renew(self, session: Session, origin: Origin) -> None:
         """Let a session that was only read live on; not at each request, and never a reason for one to fail."""
-        ttl = self._ttl(origin.record, idle)
-        if self._is_due(origin, ttl):
+        if self._is_due(session, origin):
             with contextlib.suppress(StateUnavailable):
-                await self._engine.touch(self._keys.session(origin.handle), ttl)
+                await self._engine.touch(self._keys.session(origin.handle), self._ttl(origin.record, session.idle))
 
-    def _is_due(self, origin: _Origin, ttl: float) -> bool:
-        return ttl - origin.ttl > self._settings.idle * self._settings.renew
+    def _is_due(self, session: Session, origin: Origin) -> bool:
+        missing = self._settings.idle if session.idle is None else session.idle
+        missing -= session.left
+        if missing <= self._renewed_after:
+            return False
+        return self._ttl(origin.record, session.idle) - session.left > self._renewed_after
 
     def due(self, session: Session) -> bool:
         """Is it time to let a session that was only read live on?"""
         origin = session.origin
-        return isinstance(origin, _Origin) and self._is_due(origin, self._ttl(origin.record, session.idle))
+        return isinstance(origin, Origin) and self._is_due(session, origin)
 
     async def sessions_of(self, user: str) -> list[SessionInfo]:
         """Return a user's sessions, latest login first."""
@@ -269,8 +301,8 @@ class StatefulSessions:
             return
         generation = await self.revocations.end_all(user)
         kept = keep.origin if keep is not None and keep.user == user else None
-        if keep is not None and isinstance(kept, _Origin):
+        if keep is not None and isinstance(kept, Origin):
             await self._update(keep, kept, keep.changes(), generation)
         async for each in self._handles(user):
-            if not isinstance(kept, _Origin) or each != kept.handle:
+            if not isinstance(kept, Origin) or each != kept.handle:
                 await self._delete(each, user)

@@ -38,6 +38,10 @@ class SqliteEngine:
         """Read the file: no writer is needed, so `stale` changes nothing."""
         return self._reader.get("keys", s.check_key(key))
 
+    def snapshot(self, key: str) -> s.Snapshot:
+        """Read the file, and be able to tell later whether that still holds."""
+        return self._reader.snapshot(s.check_key(key))
+
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Write; acknowledged after the commit."""
         return await self._set("keys", key, s.check_value(value), ttl, None) or 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgewise.contracts.state import EngineStatus, Entry, Message, ReplayGap, StateUnavailable
 from edgewise.state.clock import SteadyClock, since_boot
+from edgewise.state.sqlite.changes import Changes, SqliteSnapshot, slot_of
 from edgewise.state.sqlite.files import SCHEMAS, database, open_for_reading
 from edgewise.state.sqlite.wire import Space
 
@@ -29,6 +30,7 @@ class Reader:
         self._steady = steady
         self._files: dict[str, sqlite3.Connection] = {}
         self._clock: SteadyClock | None = None
+        self._changes = Changes(directory, steady)
 
     def _run(self, concern: str, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
         try:
@@ -70,6 +72,13 @@ class Reader:
         if expires is None:
             return Entry(key, value, revision, None)
         return Entry(key, value, revision, (expires - now) / 1000) if expires > now else None
+
+    def snapshot(self, key: str) -> SqliteSnapshot:
+        """Return a key's entry with what tells whether it still is what `get` would return."""
+        slot = slot_of(key)
+        read = self._steady()
+        count = self._changes.count(slot)
+        return SqliteSnapshot(self._changes, slot, count, read, self.get("keys", key))
 
     def entries(self, space: Space, prefix: str, after: str, limit: int) -> list[Entry]:
         """Return entries by prefix in the order of their keys. Keys are ASCII, so DEL is above each of them."""

@@ -11,6 +11,7 @@ from typing import Any
 from edgewise.contracts.state import TOPIC_AGE, TOPIC_MESSAGES
 from edgewise.state.clock import SteadyClock, boot_id, since_boot
 from edgewise.state.sqlite import wire
+from edgewise.state.sqlite.changes import Announcements, slot_of
 from edgewise.state.sqlite.files import SCHEMAS, open_for_writing
 
 _SWEPT = 16
@@ -45,6 +46,9 @@ class Tables:
         self._files = {
             concern: open_for_writing(directory, concern, full=full or concern == "leases") for concern in SCHEMAS
         }
+        self._announcements = Announcements(directory)
+        self._slots: set[int] = set()
+        """Of the keys that the batch writes."""
         self._dirty: set[str] = set()
         self._failed: dict[str, str] = {}
         self._revision = self._number("keys", "revision")
@@ -108,6 +112,8 @@ class Tables:
 
     def commit(self) -> dict[str, str]:
         """End the batch; return why by concern, where nothing of it was written."""
+        slots, self._slots = self._slots, set()
+        self._announcements.begin(slots)
         for concern in sorted(self._dirty):
             connection = self._files[concern]
             try:
@@ -118,6 +124,7 @@ class Tables:
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 self._fail(concern, error)
+        self._announcements.end(slots)
         self._dirty.clear()
         failed, self._failed = self._failed, {}
         return failed
@@ -132,10 +139,16 @@ class Tables:
                 return None
         self._revision += 1
         expires = None if request.ttl is None else self._now + request.ttl
+        self._writes(request)
         connection.execute(_WRITE, (request.key, request.value, self._revision, expires))
         return self._revision
 
+    def _writes(self, request: wire.Set | wire.Delete) -> None:
+        if request.space == "keys":
+            self._slots.add(slot_of(request.key))
+
     def _touch(self, request: wire.Touch) -> bool:
+        self._slots.add(slot_of(request.key))
         done = self._files["keys"].execute(
             f"UPDATE entries SET expires = ? WHERE key = ? AND {_ALIVE}",
             (self._now + request.ttl, request.key, self._now),
@@ -148,6 +161,7 @@ class Tables:
         if request.revision is not None:
             sql += " AND revision = ?"
             values.append(request.revision)
+        self._writes(request)
         return self._files[request.space].execute(sql, values).rowcount > 0
 
     def _window(self, window: int | None) -> tuple[int, int | None]:
@@ -261,3 +275,4 @@ class Tables:
         """Close the files; what is not committed is forgotten."""
         for connection in self._files.values():
             connection.close()
+        self._announcements.close()
