@@ -11,12 +11,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from edgewise.contrib.asgi import SessionMiddleware
 from edgewise.sessions import SessionSettings, SessionTooLarge, StateSettings
 from support.state_servers import SqliteServer
 
 HOST = "shop.example"
 OLD, NEW = "o" * 32, "n" * 32
+
+
+def _pem() -> str:
+    return Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+OLD_KEY, NEW_KEY = _pem(), _pem()
 
 
 class Reply(NamedTuple):
@@ -26,17 +36,22 @@ class Reply(NamedTuple):
     user: str
     """Who the app took the client for."""
     keys: str
-    set_cookie: str
+    set_cookies: list[str]
+
+    @property
+    def set_cookie(self) -> str:
+        """The field that sets the session's cookie, "" for none."""
+        return self.set_cookies[0] if self.set_cookies else ""
 
     @property
     def cookie(self) -> str:
-        """The cookie as the client sends it."""
-        return self.set_cookie.partition(";")[0]
+        """The cookies as the client sends them: one, of JWT sessions two."""
+        return "; ".join(field.partition(";")[0] for field in self.set_cookies)
 
     @property
     def token(self) -> str:
-        """The cookie's value."""
-        return self.cookie.partition("=")[2]
+        """The first cookie's value."""
+        return self.set_cookie.partition(";")[0].partition("=")[2]
 
 
 class Site:
@@ -71,19 +86,21 @@ class Site:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body})
 
-    async def ask(self, path: str, *cookies: str, host: str = HOST) -> Reply:
+    async def ask(self, path: str, *cookies: str, host: str = HOST, authorization: str = "") -> Reply:
         """Make a request; each of `cookies` is a Cookie field."""
         sent: list[Any] = []
         headers = [(b"host", host.encode()), *((b"cookie", cookie.encode("latin-1")) for cookie in cookies if cookie)]
+        if authorization:
+            headers.append((b"authorization", authorization.encode("latin-1")))
 
         async def send(message: Any) -> None:
             sent.append(message)
 
         scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
         await self.app(scope, lambda: None, send)  # type: ignore[arg-type, return-value]
-        fields = dict(sent[0]["headers"])
+        set_cookies = [value.decode("latin-1") for name, value in sent[0]["headers"] if name == b"set-cookie"]
         user, _, keys = sent[1]["body"].decode().partition("|")
-        return Reply(sent[0]["status"], user, keys, fields.get(b"set-cookie", b"").decode("latin-1"))
+        return Reply(sent[0]["status"], user, keys, set_cookies)
 
     async def close(self) -> None:
         """Shut the app down, as a server does."""
@@ -153,10 +170,10 @@ async def revoked_everywhere(site: Site) -> str:
 
 async def expired(site: Site) -> str:
     """A cookie kept for longer than the session may live."""
-    brief = site.with_settings(idle=1.0, absolute=1.0)
+    brief = site.with_settings(idle=1.0, absolute=1.0, access=1.0)
     cookie = (await brief.ask("/login")).cookie
     assert (await brief.ask("/", cookie)).user == "victim"
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(2.1 if site.settings.kind == "jwt" else 1.1)  # a JWT's times are whole seconds
     nobody(await brief.ask("/", cookie))
     nobody(await site.ask("/", cookie))
     await brief.close()
@@ -234,7 +251,7 @@ async def oversized(site: Site) -> str:
 async def sealed_by_a_removed_key(site: Site) -> str:
     """A cookie sealed with a key that leaked and was replaced; first kept for opening, then removed."""
     if site.settings.kind != "stateless":
-        return "does not apply: no keys"
+        return "does not apply: nothing is sealed"
     old = site.with_settings(secrets=(OLD,))
     cookie = (await old.ask("/login")).cookie
     both, without = site.with_settings(secrets=(NEW, OLD)), site.with_settings(secrets=(NEW,))
@@ -282,13 +299,21 @@ def what_it_is(attack: Attack) -> str:
     return inspect.getdoc(attack) or ""
 
 
+def settings_for(kind: str, server: SqliteServer) -> SessionSettings:
+    """Return the settings of a site: `stateful`, `stateless`, or a JWT by its algorithm."""
+    state = StateSettings(url=server.url)
+    if kind == "EdDSA":
+        return SessionSettings(kind="jwt", state=state, keys=(NEW_KEY,), revocation_delay=0.05, leeway=0.0)
+    if kind == "HS256":
+        return SessionSettings(kind="jwt", state=state, secrets=(NEW,), revocation_delay=0.05, leeway=0.0)
+    return SessionSettings(kind=kind, state=state, secrets=(NEW,), revocation_delay=0.05)  # type: ignore[arg-type]
+
+
 def run_attack(attack: Attack, kind: str, server: SqliteServer) -> str:
     """Run one attack; return what came of it. Raises AssertionError where it succeeds."""
-    state = StateSettings(url=server.url)
-    settings = SessionSettings(kind=kind, state=state, secrets=(NEW,), revocation_delay=0.05)  # type: ignore[arg-type]
 
     async def run() -> str:
-        site = Site(settings)
+        site = Site(settings_for(kind, server))
         try:
             return await attack(site)
         finally:
