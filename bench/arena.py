@@ -53,6 +53,7 @@ class Arena:
             "pem": self.directory / "both.pem",
             "body": BODY,
             "body_file": self.directory / "body.json",
+            "files": self.directory / "files",
             "master": "on",
             "user": "user root root;" if os.getuid() == 0 else "",
         }
@@ -68,6 +69,7 @@ class Arena:
     def start_origins(self) -> None:
         """The web and gRPC origin (nginx: a fixed body, 8 MiB from memory, a message) and the echo origin (Python)."""
         (self.directory / "big.bin").write_bytes(os.urandom(BIG_SIZE))
+        self.write_files()
         (self.directory / "message.bin").write_bytes(MESSAGE)
         (self.directory / "body.json").write_text(BODY)
         configuration = self.directory / "origin.conf"
@@ -76,6 +78,13 @@ class Arena:
         echo = self.helper([sys.executable, "-m", "bench.echo", str(self.echo_port)], "echo")
         wait_until(lambda: listening(self.web_port), 10, "the web origin", web)
         wait_until(lambda: listening(self.echo_port), 10, "the echo origin", echo)
+
+    def write_files(self) -> None:
+        """The directory whose files the proxies serve themselves."""
+        files = self.directory / "files"
+        files.mkdir()
+        (files / "small.json").write_text(BODY)
+        os.link(self.directory / "big.bin", files / "big.bin")
 
     def helper(self, command: list[str], name: str) -> Tree:
         """Starts a process beside the load."""

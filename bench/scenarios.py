@@ -124,6 +124,16 @@ def _bodies(running: Running, arena: Arena, seconds: float) -> Sample:
     )
 
 
+def _file_bodies(running: Running, arena: Arena, seconds: float) -> Sample:
+    """CPU seconds a GiB of a file of 8 MiB."""
+    return _timed(
+        running,
+        lambda: wrk(_url(running, "/files/big.bin"), seconds=seconds, directory=arena.directory, connections=8),
+        lambda done: done.bytes / GIB,
+        1,
+    )
+
+
 def _websockets(running: Running, arena: Arena, seconds: float) -> Load:
     return _client("bench.websocket_load", running.http_port, seconds, "64")
 
@@ -168,6 +178,9 @@ def _connections(running: Running, count: int) -> Iterator[int]:
 MICROSECONDS, PER_GIB, BYTES = "CPU µs a request", "CPU s a GiB", "bytes a connection"
 EDGE = ("edgewise", "edgewise-pure", "nginx", "haproxy", "envoy", "caddy")
 """Those that can answer with fixed content: Traefik has no such route without a plug-in."""
+
+FILES = ("edgewise", "edgewise-pure", "nginx", "caddy")
+"""Those that serve files."""
 
 SCENARIOS = (
     Scenario("same", "proxied GET, same heads, keep-alive", MICROSECONDS, _requests(_wrk()), 1.0),
@@ -221,6 +234,22 @@ SCENARIOS = (
         1.5,
     ),
     Scenario("bodies", "8 MiB bodies", PER_GIB, _bodies, 0.8),
+    Scenario(
+        "static",
+        "small file, same heads, keep-alive",
+        MICROSECONDS,
+        _requests(_wrk("/files/small.json")),
+        1.0,
+        peers=FILES,
+    ),
+    Scenario(
+        "static-unique",
+        "small file, unique heads",
+        MICROSECONDS,
+        _requests(_wrk("/same-file", "chrome")),
+        peers=FILES,
+    ),
+    Scenario("static-big", "file of 8 MiB", PER_GIB, _file_bodies, 1.0, peers=FILES),
     Scenario("websocket", "WebSocket message, there and back", "CPU µs a message", _requests(_websockets)),
     Scenario(
         "flood",

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
 
 _PIECE = 262144
-"""Bytes read and sent in one go; a read from disk takes as many."""
+"""Bytes read and sent in one go where they go through this process."""
 _TURN = 1 << 20
-"""Bytes sent before others have their turn."""
+"""Bytes sent before others have their turn; the kernel is asked to send as many in one go."""
 _threads = ThreadPoolExecutor(4, "files")
 _probe = bytearray(1)
 
@@ -66,10 +66,10 @@ class FileSource:
         self._left = _TURN
         client = self._exchange.client
         send = self._send_copied if client.tls or client.multiplexed else self._send_by_kernel
+        if self._parts and self._changed():
+            lifecycle.fail(self._exchange, 500, "edge-file", "the file changed while it was sent")
+            return
         while self._parts:
-            if self._changed():
-                lifecycle.fail(self._exchange, 500, "edge-file", "the file changed while it was sent")
-                return
             if not send():
                 return
         self._end()
@@ -156,7 +156,7 @@ class FileSource:
             if not taken:
                 return False
         part = self._parts[0]
-        size = min(_PIECE, part.end - part.start)
+        size = min(_TURN, part.end - part.start)
         if client.sock is None or client.broken:
             return False
         if self._is_cold(part.start + size - 1):

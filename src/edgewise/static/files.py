@@ -10,7 +10,7 @@ from typing import NamedTuple
 from edgewise.contracts.files import Representation
 from edgewise.contracts.plan import Answer
 from edgewise.http.dates import format_date
-from edgewise.http.head import RequestHead
+from edgewise.http.head import FieldLines, RequestHead
 from edgewise.http.media_types import TYPES, ending, media_type, shrinks, with_charset
 from edgewise.http.negotiation import codings
 from edgewise.http.preconditions import Conditions, conditions
@@ -28,6 +28,8 @@ _COARSE_CLOCK = 2.0
 """Seconds within which a second change may leave the time of the first, where a file system counts whole seconds."""
 _FINE_CLOCK = 0.02
 """The same where it counts nanoseconds: the kernel's clock does not tick more often."""
+_MOST_LINES = 1024
+"""Field lines of which is remembered what they ask for."""
 _NOT_SNIFFED = (b"X-Content-Type-Options", b"nosniff")
 
 
@@ -52,10 +54,11 @@ class StaticFiles:
         self.settings = settings
         self._root = Root(settings.root)
         self._kept = KeptFiles(settings.memory)
+        self._asked: dict[FieldLines, tuple[tuple[bytes, ...], Conditions | None]] = {}
 
     def wanted(self, head: RequestHead, path: bytes) -> FileWanted:
         """Return what `head` asks for at `path`, the request's own or a rewritten one."""
-        accepted = b",".join(field.value for field in head.fields if field.name == b"accept-encoding")
+        accepted, asked = self._asked_by(head)
         location = b""
         if not head.path.endswith(b"/"):
             location = b"/" + head.path.lstrip(b"/") + b"/"  # "//host/" would lead to that host
@@ -64,9 +67,22 @@ class StaticFiles:
             target(path, hidden=self.settings.hidden),
             location,
             head.path,
-            codings(accepted, self.settings.codings) if accepted else (),
-            conditions(head),
+            accepted,
+            asked,
         )
+
+    def _asked_by(self, head: RequestHead) -> tuple[tuple[bytes, ...], Conditions | None]:
+        """Return codings and conditions, which follow from the lines that many heads share: none is a secret."""
+        lines = head.lines
+        found = self._asked.get(lines)
+        if found is None:
+            accepted = b",".join(field.value for field in head.fields if field.name == b"accept-encoding")
+            found = codings(accepted, self.settings.codings) if accepted else (), conditions(head)
+            if lines.kept:
+                if len(self._asked) >= _MOST_LINES:
+                    self._asked.clear()
+                self._asked[lines] = found
+        return found
 
     def find(self, wanted: FileWanted, now: float) -> Representation | Answer | int:
         """Return the file, a redirect or a listing, or a status: 403 where it cannot be read, 404, 503."""
