@@ -1,0 +1,122 @@
+"""The key under which a response is stored: what of a request tells it apart from others (RFC 9111 section 2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from urllib.parse import unquote_to_bytes
+
+from edgewise.cache.cookies import ANALYTICS, Counting, name_pattern, pairs
+from edgewise.cache.directives import joined
+from edgewise.cache.vary import Variants
+from edgewise.http.head import Field, RequestHead
+from edgewise.http.targets import split_authority
+
+MARKETING = (
+    b"utm_*", b"gclid", b"gclsrc", b"gbraid", b"wbraid", b"dclid", b"fbclid", b"msclkid", b"ttclid", b"twclid",
+    b"yclid", b"igshid", b"li_fat_id", b"mc_cid", b"mc_eid", b"_hsenc", b"_hsmi", b"mkt_tok", b"pk_*", b"mtm_*",
+)  # fmt: skip
+"""Query parameters that campaigns add and pages do not read; `*` stands for anything."""
+_DEFAULT_PORTS = {b"http": 80, b"https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """What makes a key. Names of parameters and cookies may hold `*`; names of fields are lower-case."""
+
+    scheme: bool = True
+    """http and https apart: a redirect from one to the other, shared, would never end."""
+    query: tuple[bytes, ...] | None = None
+    """Parameters that count; None: all."""
+    ignore_query: tuple[bytes, ...] = ()
+    """Parameters that do not count, such as MARKETING."""
+    sort_query: bool = False
+    """The order of parameters does not count; of those with the same name it does."""
+    headers: tuple[bytes, ...] = ()
+    """Request fields that are part of the key, whatever Vary says."""
+    cookies: tuple[bytes, ...] = ()
+    """Cookies that are part of the key, whatever Vary says."""
+    session_cookies: tuple[bytes, ...] | None = None
+    """Cookies that separate users where a response varies on Cookie, such as cookies.DJANGO; None: all but the ignored.
+    Visitors without any of them share one object."""
+    ignore_cookies: tuple[bytes, ...] = ANALYTICS
+    """Cookies that never separate users; looked at where `session_cookies` is None."""
+    languages: tuple[bytes, ...] = ()
+    """Languages there are, the default first: a response that varies on Accept-Language is kept once for each."""
+
+
+class Keys:
+    """Makes keys of requests for one route."""
+
+    __slots__ = ("_cookies", "_counting", "_ignored", "_named", "_settings", "variants")
+
+    def __init__(self, settings: KeySettings) -> None:
+        self._settings = settings
+        self._named = None if settings.query is None else name_pattern(settings.query)
+        self._ignored = name_pattern(settings.ignore_query)
+        self._cookies = Counting(settings.cookies)
+        self._counting = Counting(settings.session_cookies, settings.ignore_cookies)
+        self.variants = Variants(self._counting, settings.languages)
+
+    def key(self, head: RequestHead, scheme: bytes) -> bytes:
+        """Return the key of a request that came by `scheme` (b"http" or b"https"). Secrets in it are digests."""
+        url = self.url(head.authority, scheme, head.path, head.query)
+        key = b"%b://%b" % (scheme, url) if self._settings.scheme else url
+        if not self._settings.headers and not self._settings.cookies:
+            return key
+        fields = head.fields
+        parts = [self._header(name, fields) for name in self._settings.headers]
+        if self._settings.cookies:
+            parts.append(blake2b(self._cookies.of(fields), digest_size=16).hexdigest().encode())
+        return b"\n".join([key, *parts])
+
+    def url(self, authority: bytes, scheme: bytes, path: bytes, query: bytes | None) -> bytes:
+        """Return what a purge by URL, prefix, host or pattern goes by: `host[:port]/path[?query]`, without scheme.
+
+        `path` as normalised by the codec. Raises ValueError on an authority that no request could have.
+        """
+        kept = self.query(query)
+        target = path if kept is None else b"%b?%b" % (path, kept)
+        return normal_authority(authority, scheme) + target
+
+    def query(self, query: bytes | None) -> bytes | None:
+        """Return what of a query counts; None where nothing does.
+
+        Send this upstream in place of the whole query: else a response could depend on what its key does not tell.
+        """
+        settings = self._settings
+        if not query or not (settings.sort_query or settings.ignore_query or settings.query is not None):
+            return query
+        kept = [(name, part) for part in query.split(b"&") if part and self._counts(name := _parameter(part))]
+        if settings.sort_query:
+            kept.sort(key=lambda item: item[0])
+        return b"&".join(part for _, part in kept) or None
+
+    def somebody(self, head: RequestHead) -> bool:
+        """Has the request cookies that separate users?"""
+        return bool(pairs(head.fields)) and bool(self._counting.of(head.fields))
+
+    def _counts(self, name: bytes) -> bool:
+        if self._named is not None and not self._named.fullmatch(name):
+            return False
+        return not self._ignored.fullmatch(name)
+
+    @staticmethod
+    def _header(name: bytes, fields: tuple[Field, ...]) -> bytes:
+        value = joined(fields, name)
+        if value is None:
+            return name
+        return b"%b=%b" % (name, blake2b(value, digest_size=16).hexdigest().encode())
+
+
+def normal_authority(authority: bytes, scheme: bytes) -> bytes:
+    """Return a lower-case host with its port, unless that is the scheme's; b"" for none. Raises ValueError."""
+    if not authority:
+        return b""
+    host, port = split_authority(authority)
+    return host if port is None or port == _DEFAULT_PORTS.get(scheme) else b"%b:%d" % (host, port)
+
+
+def _parameter(part: bytes) -> bytes:
+    """Return a parameter's name as apps decode it, so that no spelling of a name passes by a list."""
+    return unquote_to_bytes(part.partition(b"=")[0].replace(b"+", b" "))
