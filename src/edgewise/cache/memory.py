@@ -1,0 +1,204 @@
+"""The store in memory of one worker: bounded by bytes, evicting by SIEVE, purged by epochs."""
+
+from __future__ import annotations
+
+from math import inf
+
+from edgewise.cache.admission import Doorkeeper
+from edgewise.cache.purges import GONE, Purge, Purges
+from edgewise.cache.request import CacheRequest
+from edgewise.cache.sieve import Sieve
+from edgewise.cache.stored import Stored
+
+MOST_VARIANTS = 64
+"""Of one key; the oldest goes first. A flood of made-up field values takes the place of nothing else."""
+_MOST_VARY = 4
+"""Different Vary fields that answers under one key had."""
+
+
+def _recency(stored: Stored) -> tuple[float, float]:
+    return stored.date, stored.received
+
+
+class _Variants:
+    """What there is under one key beside an answer that does not vary."""
+
+    __slots__ = ("keys", "names")
+
+    def __init__(self) -> None:
+        self.names: list[tuple[bytes, ...]] = []
+        """The latest first."""
+        self.keys: dict[bytes, None] = {}
+        """The oldest first."""
+
+
+class MemoryStore:
+    """Finds, keeps and purges objects. Not for several threads.
+
+    A fill takes `epoch` before its request goes out and gives it back to `put`.
+    """
+
+    __slots__ = (
+        "_doorkeeper", "_max_bytes", "_objects", "_order", "_purges", "_sweeping", "_sweeping_for", "_variants",
+        "bytes",
+    )  # fmt: skip
+
+    def __init__(self, max_bytes: int, *, second_hit: bool = False) -> None:
+        """`second_hit`: keep only what was asked for before (`admits`)."""
+        self._max_bytes = max_bytes
+        self._objects: dict[bytes, Stored] = {}
+        self._variants: dict[bytes, _Variants] = {}
+        self._order: Sieve[Stored] = Sieve()
+        self._purges = Purges()
+        self._doorkeeper = Doorkeeper() if second_hit else None
+        self._sweeping: Stored | None = None
+        """The object that the sweep looks at next."""
+        self._sweeping_for = 0
+        """The last purge when the sweep began."""
+        self.bytes = 0
+        """What the objects are taken to cost."""
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch for a fill that begins now."""
+        return self._purges.epoch
+
+    # ---- finding -----------------------------------------------------------------------------------------------------
+
+    def find(self, request: CacheRequest) -> Stored | None:
+        """Return the response stored for this request, of several the latest (RFC 9111 section 4.1); None: none."""
+        stored = self._objects.get(request.key)
+        if stored is not None and stored.checked != self._purges.epoch and not self._holds(stored):
+            stored = None
+        if self._variants and (variants := self._variants.get(request.key)) is not None:
+            for names in variants.names:
+                variant = self._objects.get(request.variant(names))
+                if variant is not None and self._holds(variant):
+                    stored = variant if stored is None else max(stored, variant, key=_recency)
+        if stored is not None:
+            stored.visited = True
+        return stored
+
+    def varies(self, request: CacheRequest) -> bool:
+        """Are there responses under its key, only for other variants (Cache-Status: fwd=vary-miss)?"""
+        return request.key in self._variants
+
+    def admits(self, request: CacheRequest) -> bool:
+        """Is what this request misses worth keeping? Ask once a miss."""
+        return self._doorkeeper is None or self._doorkeeper.seen(request.key)
+
+    def unpurged(self, url: bytes, since: int) -> bool:
+        """May a request that comes now be answered by a fill for `url` that began at the epoch `since`?
+
+        Its tags are not known before its head is there: once they are purged, only what began later will do.
+        """
+        return since == self._purges.epoch or self._purges.until(url, b"", since) == inf
+
+    # ---- keeping -----------------------------------------------------------------------------------------------------
+
+    def put(self, stored: Stored, epoch: int) -> bool:
+        """Keep a response whose request went out at `epoch`; False where it was purged since, or does not fit.
+
+        Nor is one kept that is older than what is there.
+        """
+        before = self._objects.get(stored.key)
+        size = stored.size
+        if epoch < self._purges.floor or size > self._max_bytes:
+            return False
+        stored.checked = epoch
+        if not self._apply_purges(stored) or (before is not None and before.received > stored.received):
+            return False
+        if before is not None:
+            stored.visited = before.visited
+            self.discard(before)
+        while self.bytes + size > self._max_bytes:
+            self.discard(self._order.victim())
+        self._insert(stored, size)
+        return True
+
+    def discard(self, stored: Stored) -> None:
+        """Forget a response; nothing where it is not there any more."""
+        if self._objects.get(stored.key) is not stored:
+            return
+        if self._sweeping is stored:
+            self._sweeping = stored.newer
+        del self._objects[stored.key]
+        self._order.remove(stored)
+        self.bytes -= stored.size
+        if stored.vary:
+            variants = self._variants[stored.primary]
+            del variants.keys[stored.key]
+            if not variants.keys:
+                del self._variants[stored.primary]
+
+    def _insert(self, stored: Stored, size: int) -> None:
+        if stored.vary:
+            self._register(stored)
+        self._objects[stored.key] = stored
+        self._order.add(stored)
+        self.bytes += size
+
+    def _register(self, stored: Stored) -> None:
+        variants = self._variants.get(stored.primary)
+        if variants is not None and len(variants.keys) >= MOST_VARIANTS:
+            self.discard(self._objects[next(iter(variants.keys))])
+            variants = self._variants.get(stored.primary)
+        if variants is None:
+            variants = self._variants[stored.primary] = _Variants()
+        if stored.vary in variants.names:
+            variants.names.remove(stored.vary)
+        variants.names.insert(0, stored.vary)
+        del variants.names[_MOST_VARY:]
+        variants.keys[stored.key] = None
+
+    # ---- purging -----------------------------------------------------------------------------------------------------
+
+    def purge(self, purge: Purge, now: float) -> int:
+        """Purge at `now` (seconds since the epoch); return the epoch, after which nothing purged is found any more."""
+        if self._purges.full:
+            while not self.sweep(len(self._objects) + 1):
+                pass
+        return self._purges.apply(purge, now)
+
+    def count(self, purge: Purge) -> int:
+        """Return how many objects a purge would concern; walks through all of them."""
+        alone = Purges()
+        alone.apply(purge, 0.0)
+        concerned = [stored for stored in self._order if alone.until(stored.url, stored.tags, 0) != inf]
+        return sum(self._holds(stored) for stored in concerned)
+
+    def sweep(self, most: int) -> bool:
+        """Compare up to `most` objects with the purges, so that what was purged gives its memory back.
+
+        True where the last object was reached; then purges that all objects were compared with are forgotten, if there
+        are many. The next sweep begins anew.
+        """
+        if self._sweeping is None:
+            self._sweeping, self._sweeping_for = self._order.oldest, self._purges.epoch
+        for _ in range(most):
+            stored = self._sweeping
+            if stored is None:
+                break
+            self._sweeping = stored.newer
+            self._holds(stored)
+        if self._sweeping is not None:
+            return False
+        if self._purges.full:
+            self._purges.forget(self._sweeping_for)
+        return True
+
+    def _holds(self, stored: Stored) -> bool:
+        """Compare an object with the purges since it was last compared; discard it where it is gone."""
+        if stored.checked == self._purges.epoch or self._apply_purges(stored):
+            return True
+        self.discard(stored)
+        return False
+
+    def _apply_purges(self, stored: Stored) -> bool:
+        until = self._purges.until(stored.url, stored.tags, stored.checked)
+        stored.checked = self._purges.epoch
+        stored.fresh_until = min(stored.fresh_until, until)
+        return until != GONE

@@ -1,0 +1,118 @@
+"""A stored response, with all that a hit needs worked out when it was stored."""
+
+from __future__ import annotations
+
+import re
+from math import floor
+from typing import TYPE_CHECKING
+
+from edgewise.cache.directives import joined
+from edgewise.cache.freshness import timestamp
+from edgewise.http.head import Field
+
+if TYPE_CHECKING:
+    from edgewise.cache.directives import Directives
+
+_ETAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*+"')
+OVERHEAD = 1600
+"""Bytes an object is taken to cost beside its key, its fields and its content."""
+_FIELD_OVERHEAD = 220
+"""Bytes a field is taken to cost beside its bytes: a tuple, two bytes objects, their parts in the head."""
+
+
+class Stored:
+    """One response under one key. Instants are seconds since the epoch.
+
+    Immutable but for what the store keeps: `checked`, `visited`, its neighbours, and `fresh_until`, which a
+    soft purge brings forward.
+    """
+
+    __slots__ = (
+        "body", "born", "checked", "date", "etag", "fields", "forbids_stale", "fresh_until", "head",
+        "immutable", "key", "lines", "modified", "newer", "no_cache", "older", "primary", "reason", "received",
+        "stale_if_error", "stale_while_revalidate", "status", "strict", "tags", "url", "vary", "visited",
+    )  # fmt: skip
+
+    def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+        """Without those that are not stored (RFC 9111 section 3.1), and without Content-Length."""
+        self.body = b""
+        self.primary = b""
+        """Key of the request."""
+        self.key = b""
+        """The same with the variant."""
+        self.url = b""
+        self.vary: tuple[bytes, ...] = ()
+        self.tags = b""
+        """Ids of its tags (`tags.tag_ids`)."""
+        self.received = 0.0
+        self.date = 0.0
+        self.born = 0.0
+        """Its current age is the time since then."""
+        self.fresh_until = 0.0
+        self.stale_while_revalidate = 0.0
+        """Seconds after `fresh_until`; 0 where forbidden."""
+        self.stale_if_error = 0.0
+        """Seconds after `fresh_until`; 0 where forbidden."""
+        self.no_cache = False
+        """Never used without validation."""
+        self.strict = False
+        """Never used stale, whoever asks for it: no-cache, must-revalidate or proxy-revalidate."""
+        self.forbids_stale = False
+        """The same, or s-maxage: stale only where the response allows it in so many words."""
+        self.immutable = False
+        etag = joined(fields, b"etag")
+        self.etag = etag if etag is not None and _ETAG.fullmatch(etag) else None
+        """Where it is one and well formed."""
+        modified = [field.value for field in fields if field.name == b"last-modified"]
+        self.modified = modified[0] if len(modified) == 1 and timestamp(modified[0]) is not None else None
+        """Last-Modified as sent, where it is a date."""
+        self.head = b""
+        """Status line, field lines and Content-Length, without the empty line at the end."""
+        self.lines = b"".join(field.line for field in fields)
+        self.checked = 0
+        """The last purge that it was compared with; at first, the last one before its request went out."""
+        self.visited = False
+        self.newer: Stored | None = None
+        self.older: Stored | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes it is taken to cost in memory."""
+        texts = 2 * len(self.lines) + len(self.head) + len(self.key) + len(self.primary) + len(self.url)
+        return OVERHEAD + texts + _FIELD_OVERHEAD * len(self.fields) + len(self.tags) + len(self.body)
+
+    @property
+    def validates(self) -> bool:
+        """Has it a validator that a conditional request can carry (RFC 9110 section 8.8)?"""
+        return self.etag is not None or self.modified is not None
+
+    def allow(self, said: Directives, while_revalidate: float, if_error: float) -> None:
+        """Take over what the directives say of stale use; the seconds count where they say nothing."""
+        self.no_cache = said.no_cache
+        self.strict = said.no_cache or said.must_revalidate or said.proxy_revalidate
+        self.forbids_stale = said.forbids_stale
+        self.immutable = said.immutable
+        if self.strict:
+            return
+        # An origin that writes s-maxage and one of these means both, though s-maxage alone forbids stale use.
+        implied = 0.0 if said.forbids_stale else 1.0
+        revalidate, error = said.stale_while_revalidate, said.stale_if_error
+        self.stale_while_revalidate = implied * while_revalidate if revalidate is None else revalidate
+        self.stale_if_error = implied * if_error if error is None else error
+
+    def fill(self, body: bytes) -> None:
+        """Take the whole content and make the head."""
+        self.body = body
+        length = b"" if self.status == 204 else b"Content-Length: %d\r\n" % len(body)
+        self.head = b"HTTP/1.1 %d %b\r\n%b%b" % (self.status, self.reason, self.lines, length)
+
+    def age(self, now: float) -> int:
+        """Return the value of Age (RFC 9111 section 5.1)."""
+        return max(0, int(now - self.born))
+
+    def ttl(self, now: float) -> int:
+        """Return the seconds it is still fresh, negative where it is stale (RFC 9211 section 2.4)."""
+        return floor((self.born if self.no_cache else self.fresh_until) - now)
