@@ -132,8 +132,8 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
 
     async def serve() -> int:
         health = HealthChecks(setup.shared.flags)
-        keeping = Keeping()
         membership = Membership(setup.generation)
+        keeping = Keeping(membership.id, setup.generation.config.state)
         controller = Controller(setup.generation, setup.shared, health, keeping)
         process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership)
         try:

@@ -177,8 +177,10 @@ class Controller:
             values["state"]["url"] = without_password(values["state"]["url"])
         values["sessions"].pop("secrets")
         acme = values["tls"]["acme"]
-        if acme is not None and acme["external_account"] is not None:
-            acme["external_account"].pop("hmac_key")
+        if acme is not None:
+            acme.pop("share_key")
+            if acme["external_account"] is not None:
+                acme["external_account"].pop("hmac_key")
         return values
 
 

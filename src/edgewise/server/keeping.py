@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
+from edgewise.contracts.state import StateError
 from edgewise.server import messages as m
+from edgewise.server.secret import state_directory
+from edgewise.state.opening import Options, open_engine
 from edgewise.tls.acme.issuer import AcmeIssuer, usable_challenges
 from edgewise.tls.challenge import challenge_certificate
+from edgewise.tls.cluster import Cluster
 from edgewise.tls.errors import TlsError
 from edgewise.tls.files import host_names, read_certificate
 from edgewise.tls.internal import InternalIssuer
-from edgewise.tls.keeper import Issuer, Keeper, Kept
+from edgewise.tls.issuing import Issuer
+from edgewise.tls.keeper import Keeper, Kept
 from edgewise.tls.managed import Managed, managed_certificates
+from edgewise.tls.sealing import share_secret
 from edgewise.tls.store import Store
 
 if TYPE_CHECKING:
     from edgewise.config.schema import Config
+    from edgewise.config.state import State
+    from edgewise.contracts.state import StateEngine
     from edgewise.server.generation import Generation
     from edgewise.tls.acme.messages import Challenge
 
@@ -28,31 +38,46 @@ _PATIENCE = 30.0
 """Seconds within which every worker must have answered."""
 
 
+class _Plan(NamedTuple):
+    """What a generation wants kept."""
+
+    managed: Sequence[Managed] = ()
+    issuer: tuple[object, Issuer] | None = None
+    """With the settings that it was made from."""
+    store: Store | None = None
+    given: Sequence[Kept] = ()
+    """Certificates that somebody else renews."""
+    secret: bytes | None = None
+    """What this node has in common with those that it shares certificates with."""
+
+
 class Keeping:
     """Keeps the certificates of a generation. A change is prepared, then committed."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str, state: State | None) -> None:
+        """`node` is this node's name among those that share certificates by the engine `state`."""
+        self._node = node
+        self._state = state
         self._requests = itertools.count(1)
         self._answers: dict[int, asyncio.Future[None]] = {}
-        self._keeper = Keeper(lambda: self._tell({}, {}))
-        self._issuer: tuple[object, Issuer] | None = None
-        """With the settings that it was made from."""
-        self._store: Store | None = None
-        self._next: tuple[list[Managed], tuple[object, Issuer] | None, Store | None, list[Kept]] = ([], None, None, [])
-        self._given: list[Kept] = []
+        self._keeper = Keeper(self._tell)
+        self._plan = self._next = _Plan()
+        self._cluster: Cluster | None = None
+        self._challenges: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        """Tokens and files that workers answer with."""
         self.send: Callable[[m.ToSupervisor], None] = lambda message: None
         """Sends to the supervisor."""
 
     def prepare(self, generation: Generation) -> str:
         """Make the issuer of a generation; return why that is impossible, or ""."""
         config = generation.config
+        self._next = _Plan()
         if not config.server.tls_listen:
-            self._next = ([], None, None, [])
             return ""
         try:
             managed = managed_certificates(config)
             store = Store(config.tls.directory) if config.tls.directory is not None else None
-            self._next = (managed, self._issuer_of(config, store), store, _given(config))
+            self._next = _Plan(managed, self._issuer_of(config, store), store, _given(config), self._secret(config))
         except TlsError as error:
             return str(error)
         return ""
@@ -64,51 +89,81 @@ class Keeping:
         acme = config.tls.acme
         challenges = usable_challenges(acme, config.server.listen) if acme is not None else []
         settings = (acme, challenges, config.tls.directory)
-        if self._issuer is not None and self._issuer[0] == settings:
-            return self._issuer
+        if self._plan.issuer is not None and self._plan.issuer[0] == settings:
+            return self._plan.issuer
         issuer = AcmeIssuer(acme, store, challenges, self._answer) if acme is not None else InternalIssuer(store)
         return settings, issuer
 
     def commit(self) -> None:
         """Keep the prepared certificates from now on."""
-        managed, self._issuer, self._store, self._given = self._next
-        issuer = self._issuer[1] if self._issuer is not None else None
-        self._keeper.follow(managed, issuer, self._store)
+        before, self._plan = self._plan, self._next
+        plan = self._plan
+        if before.store is None and plan.store is not None:  # an edgewise that died may have been ordering
+            plan.store.clear_leftovers()
+            self.send(m.CertificatesWanted(0))
+        if plan.secret is not None and self._cluster is None and self._state is not None:
+            engine = partial(_open, self._state)
+            self._cluster = Cluster(engine, plan.secret, self._node, self._show, self._keeper.told)
+            self._cluster.start()  # before the workers accept: whoever orders must know that this node answers too
+        issuer = plan.issuer[1] if plan.issuer is not None else None
+        self._keeper.follow(plan.managed, issuer, plan.store, self._sharing())
+
+    def _secret(self, config: Config) -> bytes | None:
+        """Return the secret that certificates are shared by; None where they are not. Raises TlsError."""
+        acme = config.tls.acme
+        return share_secret(acme) if acme is not None and self._state is not None else None
+
+    def _sharing(self) -> Cluster | None:
+        return self._cluster if self._plan.secret is not None else None
 
     def start(self) -> None:
         """The workers serve: begin to order, challenges can be answered."""
-        if not self._keeper.started:
-            if self._store is not None:  # the process before this one may have died in the middle of an order
-                self._store.clear_leftovers()
-                self.send(m.CertificatesWanted(0))
-            self._keeper.start()
+        self._keeper.start()
 
     def kept(self) -> list[Kept]:
         """Return how each certificate is doing, those of the configuration first."""
-        return [*self._given, *self._keeper.kept()]
+        return [*self._plan.given, *self._keeper.kept()]
 
     def renew(self, name: str, *, revoke: bool) -> None:
         """Renew a certificate now; see `Keeper.renew`."""
         self._keeper.renew(name, revoke=revoke)
 
     async def _answer(self, challenges: list[Challenge]) -> None:
-        """Have every worker answer these challenges and no others."""
-        assert self._store is not None
+        """Have every worker of every node answer these challenges and no others.
+
+        Raises TimeoutError, and StateError where other nodes cannot be told; what is no longer to be answered may stay.
+        """
+        cluster = self._sharing()
+        if cluster is None:
+            await self._show(challenges)
+            return
+        try:
+            await cluster.present(challenges)
+        except StateError:
+            if challenges:
+                raise
+
+    async def _show(self, challenges: list[Challenge]) -> None:
+        """Have every worker of this node answer these challenges and no others."""
+        store = self._plan.store
+        if store is None:
+            return
         tokens = {each.token: each.authorization for each in challenges if each.kind == "http-01"}
         files = {}
         for each in challenges:
             if each.kind == "tls-alpn-01":
                 pem = challenge_certificate(each.name, each.authorization)
-                files[each.name] = str(self._store.keep_challenge(each.name, pem))
-        await self._tell(tokens, files)
+                files[each.name] = str(store.keep_challenge(each.name, pem))
+        self._challenges = (tokens, files)
+        await self._tell()
         if not challenges:
-            self._store.clear_challenges()
+            store.clear_challenges()
 
-    async def _tell(self, tokens: dict[str, str], files: dict[str, str]) -> None:
+    async def _tell(self) -> None:
         """Have every worker load certificates and answer challenges. Raises TimeoutError where one does not."""
         request = next(self._requests)
         future = self._answers[request] = asyncio.get_running_loop().create_future()
-        self.send(m.CertificatesWanted(request, tokens, files))
+        self.send(m.CertificatesWanted(request, *self._challenges))
         try:
             async with asyncio.timeout(_PATIENCE):
                 await future
@@ -124,6 +179,8 @@ class Keeping:
     async def close(self) -> None:
         """Stop keeping."""
         await self._keeper.close()
+        if self._cluster is not None:
+            await self._cluster.close()
 
 
 def _given(config: Config) -> list[Kept]:
@@ -134,3 +191,7 @@ def _given(config: Config) -> list[Kept]:
         names = tuple(entry.hosts or host_names(certificate))
         found.append(Kept(entry.cert, names, certificate.not_valid_after_utc.timestamp(), None, 0, ""))
     return found
+
+
+async def _open(state: State) -> StateEngine:
+    return await open_engine(state.url, replace(Options.of(state, state_directory()), local_copy=None))

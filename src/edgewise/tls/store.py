@@ -102,6 +102,14 @@ class Store:
         """Note the URL of the account at `authority`."""
         write_private(self._account_file(authority).with_suffix(".json"), msgspec.json.encode(_Account(url)))
 
+    def take_account(self, authority: str, key: bytes, url: str | None) -> None:
+        """Replace the account at `authority` by that of other nodes."""
+        file = self._account_file(authority)
+        _remove([file.with_suffix(".json")])  # never another key's
+        write_private(file, key)
+        if url is not None:
+            self.keep_account(authority, url)
+
     def _account_file(self, authority: str) -> Path:
         host = urlsplit(authority).hostname or "authority"
         digest = hashlib.sha256(authority.encode()).hexdigest()[:8]
