@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from edgewise.config.caching import RouteCache
 from edgewise.config.static import Static
 from edgewise.config.types import (
     Count,
@@ -159,12 +160,15 @@ class Route(Model):
     """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
     rate_limit: RateLimit | None = None
     """How often a client may come."""
+    cache: RouteCache | None = None
+    """Keep answers for other requests; `{}` for what answers say themselves."""
     session: Literal["optional", "required"] | None = None
     """Check the session that the gateway holds, and tell the upstream who asks; "required": refuse whoever has none."""
     login: str | None = None
     """Path where browsers that open a page without a session are sent (303); others get 401."""
-    csrf: bool = False
-    """Refuse methods that change something, and WebSockets, unless a page of the same origin asks (403)."""
+    csrf: bool | Literal["token"] = False
+    """Refuse methods that change something, and WebSockets, unless a page of the same origin asks (403); "token":
+    unless a token of the session comes in X-CSRF-Token."""
     filters: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
     """Filters in order: import paths "package.module:attribute" or names of installed filters."""
     filter_timeout: PositiveDuration = 5.0

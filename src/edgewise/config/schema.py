@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from edgewise.config.caching import CacheMemory, RouteCache
+from edgewise.config.cluster import Cluster
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.sessions import Sessions
 from edgewise.config.state import State
@@ -39,10 +41,10 @@ from edgewise.config.upstreams import (
 )
 
 __all__ = [
-    "AccessLog", "Acme", "Breaker", "Certificate", "ClientAuth", "Config", "Eject", "ExternalAccount", "HeaderEdits",
-    "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route", "RouteTimeouts", "Server", "Sessions",
-    "State", "Static", "Sticky", "TcpRoute", "Tls", "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer",
-    "UpstreamTimeouts", "UpstreamTls",
+    "AccessLog", "Acme", "Breaker", "CacheMemory", "Certificate", "ClientAuth", "Cluster", "Config", "Eject",
+    "ExternalAccount", "HeaderEdits", "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route",
+    "RouteCache", "RouteTimeouts", "Server", "Sessions", "State", "Static", "Sticky", "TcpRoute", "Tls", "TlsHost",
+    "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
 ]  # fmt: skip
 
 
@@ -89,6 +91,9 @@ class Server(Model):
     """Speak HTTP/2 with clients that want it: those that say so in the TLS handshake, or at once without TLS."""
     http2_max_concurrent_streams: Annotated[int, Field(ge=1, le=10_000)] = 128
     """Requests that a client may have under way on one HTTP/2 connection."""
+    http2_address_glitches: Count = 4096
+    """Requests in vain, or as much other vain work, on all HTTP/2 connections of one address to a worker within half a
+    minute, after which it is refused new ones for half a minute; 0: no limit."""
     memo_bytes: Size = 16_777_216
     """Memory for remembered heads, of each listener in each worker; answers have a quarter of it for each route."""
     memo_entries: Count = 4096
@@ -130,6 +135,10 @@ class Config(Model):
     """Certificates and TLS settings."""
     state: State | None = None
     """Shared state; without this table there is none, unless something configured needs it."""
+    cluster: Cluster | None = None
+    """What nodes share beside state; without this table each runs what its own file says."""
+    cache: CacheMemory = CacheMemory()
+    """Room for answers that routes keep."""
     sessions: Sessions = Sessions()
     """Sessions held by the gateway."""
     upstreams: dict[Name, Upstream] = Field(default={})

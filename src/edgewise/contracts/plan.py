@@ -9,6 +9,7 @@ from edgewise.http.head import RequestHead, ResponseHead
 from edgewise.protocols.grpc import Kind
 
 if TYPE_CHECKING:
+    from edgewise.contracts.cache import RouteCache
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.files import Files
@@ -49,10 +50,10 @@ class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "direct", "done",
-        "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name", "preserve_host",
-        "progress", "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout",
-        "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache", "direct",
+        "done", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name",
+        "preserve_host", "progress", "request_filters", "response_edits", "response_filters", "response_memos",
+        "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -81,6 +82,9 @@ class Route:
         self.filter_timeout = 5.0
         self.limit: Limit | None = None
         """Rate limit."""
+        self.cache: RouteCache | None = None
+        self.fetching: Route | None = None
+        """The route as fetches for the cache take it; made on first use."""
         self.done: tuple[Callable[[Exchange], None], ...] = ()
         """Observers, run once an exchange ended."""
         self.progress: tuple[Callable[[Exchange], None], ...] = ()
@@ -120,9 +124,9 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "close", "expect", "file", "forwarded_for", "forwarded_proto", "grpc", "head", "idempotent",
-        "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple", "tls_key", "trace",
-        "tunnel", "upgrade", "upstream",
+        "answer", "body", "cached", "close", "expect", "file", "forwarded_for", "forwarded_proto", "grpc", "head",
+        "idempotent", "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple", "tls_key",
+        "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -159,6 +163,8 @@ class Plan:
         """A layer 4 session: bytes are relayed, not parsed."""
         self.log: str | None = None
         """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
+        self.cached: Any = None
+        """What the head says to the route's cache; filled on first use."""
         self.grpc: GrpcRequest | None = None
         """Of a gRPC or gRPC-Web request; such a plan has no prototype."""
         self.prototype: Prototype | None = None

@@ -30,6 +30,8 @@ class Limits:
     """HTTP/2 is spoken where clients ask for it."""
     http2_streams: int = 128
     """Streams that a client may have open on one connection."""
+    http2_address_glitches: int = 4096
+    """Requests in vain, or as much else, from one address in half a minute before it is refused; 0 for no bound."""
     memo_entries: int = 4096
     memo_bytes: int = 16 << 20
 
@@ -109,6 +111,8 @@ class Table:
     """In place of `match` on TLS listeners where answers differ there (Strict-Transport-Security)."""
     own_routes: tuple[Route, ...] = ()
     """Routes that the configuration does not name: of `match_plain` and `match_tls`."""
+    caches: object = None
+    """What routes with a cache share, for the next table to go on with."""
     sessions: object = None
     """The gateway's sessions, for the next table to go on with."""
     tcp: dict[str, TcpRoute] = field(default_factory=dict)

@@ -11,9 +11,12 @@ from time import monotonic
 from typing import Any, Literal, Protocol
 
 from edgewise.contracts.table import Limits, Table, TcpRoute
+from edgewise.protocols.http2_abuse import GLITCH
 from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
+from edgewise.proxy.fills import Fill
 from edgewise.proxy.http2_downstream import Http2Downstream
+from edgewise.proxy.http2_glitches import REFUSAL, AddressGlitches
 from edgewise.proxy.plans import Plans
 from edgewise.proxy.poller import Poller
 from edgewise.proxy.splice import Pipe
@@ -106,6 +109,8 @@ class Engine:
         self.span_id = ids.span_id
         self.scratch = memoryview(bytearray(RESPONSE_READ))
         """Where content is read into; whoever keeps some of it copies it before returning."""
+        self.fills: dict[bytes, Fill] = {}
+        """Fetches for the cache that others may join."""
         self.pipes: list[Pipe] = []
         """Empty pipes for splicing."""
         self.connections: set[Any] = set()
@@ -118,6 +123,7 @@ class Engine:
         """Exchanges begun."""
         self.finished = 0
         self.accepted = 0
+        self.glitches = AddressGlitches()
         self.draining = False
         self._drained: asyncio.Future[None] | None = None
         self._drain_deadline = 0.0
@@ -206,6 +212,10 @@ class Engine:
         """Serve HTTP/2 on a connection whose client begins with its preface `data` (RFC 9113 section 3)."""
         plans = client.plans.over_http2
         assert plans is not None
+        if self._is_refused(client):
+            client.send(REFUSAL)
+            client.close()
+            return
         peer, tls, tls_key, suffix = client.peer, client.tls, client.tls_key, client.suffix
         client.buffer = b""
         connection = Http2Downstream(self, client.take_socket(), peer, plans, tls=tls, tls_key=tls_key, suffix=suffix)
@@ -217,6 +227,13 @@ class Engine:
             connection.received(data)
         else:
             connection.on_readable()
+
+    def _is_refused(self, client: Downstream) -> bool:
+        """Has the client's address asked too much in vain over HTTP/2?"""
+        limit = self.limits.http2_address_glitches * GLITCH
+        refused = limit > 0 and not client.plans.trusted and self.glitches.score(client.peer[0], monotonic()) > limit
+        self.glitches.refused += refused
+        return refused
 
     def plans_for(self, listener: Listener, ip: str) -> Plans:
         """Return the listener's plans for this kind of peer."""
@@ -247,8 +264,9 @@ class Engine:
         if self._drained is not None and not self._drained.done():
             self._check_drained(now)
 
-    def figures(self) -> tuple[int, int, int, int, int, int]:
-        """Return open connections, exchanges under way, memo bytes, accepted connections, memo hits, memo misses."""
+    def figures(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """Return open connections, exchanges under way, memo bytes, accepted connections, memo hits, memo misses,
+        HTTP/2 connections refused, HTTP/2 requests never begun."""
         plans = [each for one in self._listeners for each in (one.strangers, one.trusted)]
         memos = [each.memo for one in plans for each in (one, one.over_http2) if each is not None]
         misses = sum(memo.misses for memo in memos) + self._past_misses
@@ -260,6 +278,8 @@ class Engine:
             self.accepted,
             max(0, self.requests - misses),
             misses,
+            self.glitches.refused,
+            self.glitches.given_up,
         )
 
     def drain(self, deadline_seconds: float) -> asyncio.Future[None]:

@@ -13,7 +13,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import accel, attempts, files, grpc, hedging, limits, phases, pool, tunnel
+from edgewise.proxy import accel, attempts, caching, files, grpc, hedging, limits, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
@@ -134,6 +134,14 @@ def choose(exchange: Exchange) -> None:
     route = exchange.route
     if route.files is not None:
         return files.answer(exchange)
+    if route.cache is None or not caching.look(exchange):
+        send_on(exchange)
+    return None
+
+
+def send_on(exchange: Exchange) -> None:
+    """Nothing here answers: choose the upstream, then a server of it."""
+    route = exchange.route
     if route.split is not None:
         exchange.group = route.split(exchange)
     group = exchange.group
@@ -233,6 +241,8 @@ def _look_at_response(exchange: Exchange, connection: Connection, plan: Response
         return _interim(exchange, connection, plan, rest)
     if attempts.retry_answer(exchange, connection, plan):
         return None
+    if exchange.route.cache is not None:
+        caching.passed(exchange, exchange.route.cache, plan)
     if plan.grpc_status is not None:
         exchange.grpc.status = plan.grpc_status
     if plan.accel is not None:
@@ -269,12 +279,12 @@ def _redirect_internally(exchange: Exchange, plan: ResponsePlan, target: bytes) 
 def finished_head(exchange: Exchange, plan: ResponsePlan, head: bytes | None = None) -> bytes:
     """Return a response head with the fields that differ by request."""
     head = plan.head if head is None else head
-    if not plan.dateless and not exchange.set_cookie:
+    if not (plan.dateless or exchange.set_cookie or exchange.cache_status):
         return head
     if not plan.dateless:
         head = head[:-2]
     date = b"Date: " + format_date(time()) + b"\r\n" if plan.dateless else b""
-    return b"".join((head, exchange.set_cookie, date, b"\r\n"))
+    return b"".join((head, exchange.set_cookie, exchange.cache_status, date, b"\r\n"))
 
 
 def _interim(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:

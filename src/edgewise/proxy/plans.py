@@ -370,9 +370,8 @@ def make_response_plan(
         plan.head += b"\r\n"
     retried = route.upstream is None or response.status in route.upstream.retry.on_statuses
     looked_at = retried or plan.grpc_status is not None
-    plan.sendable = not (
-        plan.dateless or response.status < 200 or route.response_filters or plan.accel is not None or looked_at
-    )
+    looked_at = looked_at or bool(route.response_filters) or route.cache is not None
+    plan.sendable = not (plan.dateless or response.status < 200 or plan.accel is not None or looked_at)
     return plan
 
 

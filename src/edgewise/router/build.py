@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
 from edgewise.http.targets import normalise_path
+from edgewise.router.caching import caches, route_cache
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
@@ -67,11 +68,14 @@ def build(
     server = config.server
     before = {route.name: route for route in previous.routes} if previous is not None else {}
     sessions = gateway_sessions(config, previous)
+    shared_caches = caches(config, previous)
     routes = tuple(
         _route(spec, name, rows[name], upstreams, before) for spec, name in zip(config.routes, names, strict=False)
     )
     internal = any(route.internal for route in routes)
     for route in routes:
+        if shared_caches is not None and route.spec.cache is not None:
+            route.cache = route_cache(route.name, route.spec.cache, shared_caches, before)
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
@@ -100,6 +104,7 @@ def build(
         match_plain=match_plain,
         match_tls=match_tls,
         own_routes=own_routes,
+        caches=shared_caches,
         sessions=sessions,
         tcp=_tcp_routes(config, rows, upstreams),
     )
@@ -168,7 +173,7 @@ def _add_checks(route: Route, config: Config, sessions: GatewaySessions | None) 
         sessions.protect(route)
     route.request_filters = (*requests, *route.request_filters)
     plain = route.upstream is not None and route.upstream.breaker is None
-    route.direct = plain and not (route.request_filters or route.buffer_request or route.limit)
+    route.direct = plain and not (route.request_filters or route.buffer_request or route.limit or route.cache)
 
 
 def _limit_tunnels(route: Route, timeouts: RouteTimeouts | TunnelTimeouts, server: Server) -> None:
@@ -243,6 +248,7 @@ def _limits(config: Config) -> Limits:
         max_connections=server.max_connections,
         http2=server.http2,
         http2_streams=server.http2_max_concurrent_streams,
+        http2_address_glitches=server.http2_address_glitches,
         memo_entries=server.memo_entries,
         memo_bytes=server.memo_bytes,
     )

@@ -32,6 +32,7 @@ def check_routes(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]
         if isinstance(root, str) and root and not (directory / root).is_dir():
             message = f"there is no directory {show(str(directory / root))}"
             yield Mistake((*path, "static", "root"), message, "the name of a directory")
+        yield from _caching(path, route)
     yield from _equal_names(data)
     yield from _equal_matches(data)
 
@@ -40,6 +41,16 @@ def _split(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
     split = route.get("split")
     if isinstance(split, dict) and not any(split.values()):
         yield Mistake((*path, "split"), "no upstream has a weight", "at least one weight above 0")
+
+
+def _caching(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
+    if "cache" not in route:
+        return
+    if "upstream" not in route and "split" not in route:
+        yield Mistake((*path, "cache"), "only what an upstream answers is kept", "a route with upstream or split")
+    elif route.get("session") is not None:
+        message = "what the upstream answers depends on the session, whose user is no part of a request that is kept"
+        yield Mistake((*path, "cache"), message, "a route without session", other=(*path, "session"))
 
 
 def _rewriting(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:

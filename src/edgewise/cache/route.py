@@ -1,0 +1,210 @@
+"""The cache of one route: what the pure parts decide, put together for the engine (a `contracts.cache.RouteCache`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time
+from typing import TypeVar
+
+from edgewise.cache import status as cache_status
+from edgewise.cache.answering import answer
+from edgewise.cache.directives import joined
+from edgewise.cache.invalidation import invalidated
+from edgewise.cache.key import Keys, KeySettings
+from edgewise.cache.memory import MemoryStore
+from edgewise.cache.purges import Purge
+from edgewise.cache.request import CacheRequest, cache_request
+from edgewise.cache.reuse import ERRORS, decide, usable_on_error
+from edgewise.cache.reuse import Use as Reuse
+from edgewise.cache.settings import CacheSettings
+from edgewise.cache.status import Forwarded
+from edgewise.cache.stored import Stored
+from edgewise.cache.storing import Refusal, judge
+from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
+from edgewise.cache.vary import codings
+from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use
+from edgewise.http.head import Field, RequestHead, ResponseHead
+
+_T = TypeVar("_T")
+NAME = "edgewise"
+"""Of this cache in Cache-Status."""
+_MOST_KNOWN = 8192
+"""Keys of which it is remembered that answers are not shared, or by what they vary."""
+_UNSHARED_SECONDS = 120.0
+"""Time for which requests for what could not be stored do not wait for one another."""
+_OF_REUSE = {
+    Reuse.FRESH: Use.HIT,
+    Reuse.STALE: Use.HIT,
+    Reuse.REVALIDATE: Use.STALE,
+    Reuse.VALIDATE: Use.FETCH,
+    Reuse.UNSATISFIED: Use.UNSATISFIED,
+}
+
+
+class HttpCache:
+    """What a route stores and answers from; `store` is the worker's, shared by its routes."""
+
+    def __init__(
+        self, store: MemoryStore, settings: CacheSettings, keys: KeySettings, purged: Callable[[Purge], None]
+    ) -> None:
+        """`purged` tells other workers and nodes of what a request made invalid."""
+        self.settings = settings
+        self.key_settings = keys
+        self.most_bytes = settings.most_bytes
+        self._store = store
+        self._keys = Keys(keys)
+        self._purged = purged
+        self._unshared: dict[bytes, float] = {}
+        """Key -> time until which its requests go to a server one by one, the oldest first."""
+        self._varies: dict[bytes, tuple[bytes, ...]] = {}
+        """Key -> what its latest answer varies on, the oldest first."""
+
+    def request(self, head: RequestHead, scheme: bytes) -> CacheRequest | None:
+        """Return what a request head says to the cache; None where it cannot be answered from one."""
+        return cache_request(head, scheme, self._keys, self.settings)
+
+    def find(self, request: CacheRequest | None, now: float) -> Found:
+        """Return how a request is answered."""
+        if request is None:
+            return Found(Use.PASS, b"", None, cache_status.forwarded(NAME, Forwarded.BYPASS))
+        stored = self._store.find(request)
+        if stored is None:
+            return self._missed(request, now)
+        use = _OF_REUSE[decide(stored, request, now)]
+        if use in (Use.HIT, Use.STALE):
+            return Found(use, stored.key, stored, cache_status.hit(NAME, stored.ttl(now)))
+        why = Forwarded.STALE if now >= stored.fresh_until else Forwarded.REQUEST
+        return Found(use, stored.key, stored, cache_status.forwarded(NAME, why))
+
+    def _missed(self, request: CacheRequest, now: float) -> Found:
+        varies = self._varies.get(request.key)
+        why = Forwarded.URI_MISS if varies is None else Forwarded.VARY_MISS
+        use = Use.FETCH
+        if request.only_if_cached:
+            use = Use.UNSATISFIED
+        elif request.no_store:
+            use, why = Use.PASS, Forwarded.REQUEST
+        elif self._unshared.get(request.key, 0.0) > now:
+            use = Use.PASS
+        key = request.key if varies is None else request.variant(varies)
+        return Found(use, key, None, cache_status.forwarded(NAME, why))
+
+    # ---- fetching ----------------------------------------------------------------------------------------------------
+
+    def asked(self, request: CacheRequest, stored: Stored | None) -> Asked:
+        """Return the fields of a request for a whole response, or with `stored` for one in place of it.
+
+        Accept-Encoding is what variants are told apart by, so that no server sees more than the key tells.
+        """
+        fields = [field for field in request.head.fields if field.name not in CONDITIONS]
+        value = joined(fields, b"accept-encoding")
+        if value is not None:
+            fields = [field for field in fields if field.name != b"accept-encoding"]
+            fields.append(_field(b"Accept-Encoding", codings(value)))
+        if stored is not None:
+            for line in validators(stored).splitlines():
+                name, _, value = line.partition(b": ")
+                fields.append(_field(name, value))
+        return Asked(tuple(fields), self._keys.query(request.head.query))
+
+    def epoch(self) -> int:
+        """Return the epoch for a fetch that begins now."""
+        return self._store.epoch
+
+    def joins(self, request: CacheRequest, epoch: int) -> bool:
+        """May a request that comes now be answered by a fetch that began at `epoch`?"""
+        return self._store.unpurged(request.url, epoch)
+
+    def receive(
+        self, request: CacheRequest, found: Found, response: ResponseHead, asked: float, now: float, epoch: int
+    ) -> Receipt:
+        """Decide about a server's answer."""
+        before = found.stored
+        assert before is None or isinstance(before, Stored)
+        if before is not None and response.status == 304:
+            return self._validated(request, before, response, asked, now, epoch)
+        why = Forwarded.STALE if before is not None else Forwarded.URI_MISS
+        if before is not None and response.status in ERRORS and usable_on_error(before, request, now):
+            line = cache_status.forwarded(
+                NAME, why, status=response.status, ttl=before.ttl(now), detail="stale-if-error"
+            )
+            return Receipt(Fate.STOOD_IN, before, line)
+        judged = judge(self._fetched_by(request), response, self.settings, asked, now)
+        if isinstance(judged, Refusal):
+            if response.status < 500:
+                _remember(self._unshared, request.key, now + _UNSHARED_SECONDS)
+            return Receipt(Fate.PRIVATE, None, cache_status.forwarded(NAME, why, detail=judged.reason))
+        self._unshared.pop(request.key, None)
+        if judged.vary:
+            _remember(self._varies, request.key, judged.vary)
+        return Receipt(Fate.SHARED, judged, cache_status.forwarded(NAME, why, stored=True, ttl=judged.ttl(now)))
+
+    def _fetched_by(self, request: CacheRequest) -> CacheRequest:
+        """Return the request as it was sent: a GET, whose answer serves HEAD too."""
+        head = request.head
+        if not request.head_only:
+            return request
+        asked = RequestHead(b"GET", head.target, head.path, head.query, head.minor, head.lines, head.secret)
+        return CacheRequest(asked, request.scheme, self._keys, self.settings)
+
+    def _validated(
+        self, request: CacheRequest, before: Stored, response: ResponseHead, asked: float, now: float, epoch: int
+    ) -> Receipt:
+        if not confirms(before, response):
+            self._store.discard(before)
+            return Receipt(Fate.OTHER, None, b"")
+        fresh, reason = freshen(before, self._fetched_by(request), response, self.settings, asked, now)
+        if reason:
+            self._store.discard(before)
+        else:
+            self._store.put(fresh, epoch)
+        line = cache_status.forwarded(
+            NAME, Forwarded.STALE, status=304, stored=not reason, ttl=fresh.ttl(now), detail=reason
+        )
+        return Receipt(Fate.RENEWED, fresh, line)
+
+    def shares(self, request: CacheRequest, stored: Stored, now: float) -> Use:
+        """May an answer that just came answer another request that waited for it?"""
+        if request.key != stored.primary or request.variant(stored.vary) != stored.key:
+            return Use.FETCH
+        return Use.HIT if decide(stored, request, now) < Reuse.VALIDATE else Use.PASS
+
+    def whole(self, request: CacheRequest, stored: Stored, content: bytes, epoch: int) -> None:
+        """Keep an answer whose content came whole."""
+        stored.fill(content)
+        if self._store.admits(request):
+            self._store.put(stored, epoch)
+
+    # ---- answering ---------------------------------------------------------------------------------------------------
+
+    def deliver(self, request: CacheRequest, stored: Stored, length: int, status: bytes, now: float) -> Delivery:
+        """Prepare an answer; of what is still being fetched, all or nothing of it."""
+        prepared = answer(stored, request, now, status)
+        if stored.head or prepared.status == 304:
+            return Delivery(*prepared)
+        known = b"Content-Length: %d\r\n" % length if length >= 0 and stored.status != 204 else b""
+        start = b"HTTP/1.1 %d %b\r\n" % (stored.status, stored.reason)
+        head = b"%b%b%bAge: %d\r\n%b" % (start, stored.lines, known, stored.age(now), status)
+        return Delivery(stored.status, head, 0, length)
+
+    def collapsed(self, request: CacheRequest) -> bytes:
+        """Return the Cache-Status line for a request that waited for another one's answer."""
+        return cache_status.forwarded(NAME, Forwarded.URI_MISS, collapsed=True)
+
+    def passed(self, head: RequestHead, scheme: bytes, response: ResponseHead) -> None:
+        """Forget what a request changed, here and everywhere."""
+        for purge in invalidated(head, scheme, self._keys, response):
+            self._store.purge(purge, time())
+            self._purged(purge)
+
+
+def _remember(known: dict[bytes, _T], key: bytes, value: _T) -> None:
+    """Keep what is known of a key, in place of the oldest where there is no room."""
+    known.pop(key, None)
+    if len(known) >= _MOST_KNOWN:
+        del known[next(iter(known))]
+    known[key] = value
+
+
+def _field(name: bytes, value: bytes) -> Field:
+    return Field(name.lower(), value, b"%b: %b\r\n" % (name, value))

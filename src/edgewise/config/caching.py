@@ -1,0 +1,66 @@
+"""The tables of the HTTP cache: what is kept of a route's answers, and how much room there is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edgewise.config.types import Duration, FieldName, Model, Share, Size, Text
+
+_Status = Annotated[str, Field(pattern="^[2-5][0-9]{2}$")]
+_Language = Annotated[str, Field(pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")]
+
+
+class CacheMemory(Model):
+    """Room for answers that routes with `cache` keep."""
+
+    memory: Size = 268_435_456
+    """Memory for stored answers, divided among the workers."""
+    second_hit: bool = False
+    """Keep what is asked for a second time: what is asked for once only takes no room."""
+
+
+class RouteCache(Model):
+    """Keep answers and give them to whom they fit, as a shared cache does by RFC 9111: what answers say themselves
+    decides, the settings here fill what they leave open.
+    """
+
+    default_ttl: Duration = 0.0
+    """Time for which an answer is fresh that does not say; 0: by a share of the time since Last-Modified, else not."""
+    status_ttl: dict[_Status, Duration] = Field(default={})
+    """The same for answers of a status, errors too: `{ 404 = "10s" }`."""
+    heuristic_share: Share = 0.1
+    """Share of the time since Last-Modified for which an answer is fresh that does not say."""
+    stale_while_revalidate: Duration = 0.0
+    """Time after that in which an answer is used while it is renewed, where it does not say."""
+    stale_if_error: Duration = 0.0
+    """Time after that in which an answer stands in for servers that fail, where it does not say."""
+    max_object: Size = 8_388_608
+    """Content of an answer at most; longer ones are passed on only."""
+    query: list[Text] | None = None
+    """Query parameters that make a difference, "*" for anything in a name; by default all. Others are not sent on."""
+    ignore_query: list[Text] = Field(default=[])
+    """Query parameters that make none and are not sent on."""
+    ignore_marketing: bool = False
+    """The same for those that campaigns add: utm_*, gclid, fbclid and the like."""
+    sort_query: bool = False
+    """The order of query parameters makes no difference."""
+    headers: list[FieldName] = Field(default=[])
+    """Request fields that make a difference, beside those that answers name in Vary."""
+    cookies: list[Text] = Field(default=[])
+    """Cookies that make a difference, whatever Vary says."""
+    session_cookies: list[Text] | None = None
+    """Cookies that tell users apart where an answer varies on Cookie, such as Django's "sessionid" and "csrftoken".
+    Whoever has none of them shares one answer. By default every cookie counts but those of analytics."""
+    ignore_cookies: list[Text] | None = None
+    """Cookies that never count, where `session_cookies` is not given; by default those of well-known analytics."""
+    languages: list[_Language] = Field(default=[])
+    """Languages there are, the default first: an answer that varies on Accept-Language is kept once for each."""
+    request_directives: bool = True
+    """Heed what clients ask of caches: no-cache, max-age, min-fresh, max-stale."""
+    store_set_cookie: bool = False
+    """Keep an answer together with the cookies it sets, as RFC 9111 allows. By default it is kept only where it says
+    that shared caches may, and without its cookies."""
+    targets: list[FieldName] = Field(default=["CDN-Cache-Control"])
+    """Fields that count in place of Cache-Control, the first that is there (RFC 9213)."""

@@ -1,0 +1,136 @@
+"""The door between the engine and the HTTP cache."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from edgewise.http.head import Field, RequestHead, ResponseHead
+
+
+class Use(IntEnum):
+    """What is to be done with a request."""
+
+    PASS = 0
+    """It goes to a server as if there were no cache."""
+    HIT = 1
+    """It is answered from what is stored."""
+    STALE = 2
+    """The same, and what is stored is renewed behind it (RFC 5861 section 3)."""
+    FETCH = 3
+    """A server is asked, once for all that ask for the same at the same time."""
+    UNSATISFIED = 4
+    """The client wants nothing but what is stored, and nothing fits (RFC 9111 section 5.2.1.7)."""
+
+
+class Stored(Protocol):
+    """A response that is stored, or on its way into the store."""
+
+    key: bytes
+    """Tells it apart from all others, variants of the same included."""
+    body: bytes
+    """Whole content; b"" while it is being fetched."""
+
+
+class Found(NamedTuple):
+    """How a request is answered, and why."""
+
+    use: Use
+    key: bytes
+    """Requests that are answered by one fetch have the same."""
+    stored: Stored | None
+    """What answers; of a fetch, what the server is asked about."""
+    status: bytes
+    """Cache-Status line (RFC 9211); of a fetch, for the request that goes out."""
+
+
+class Asked(NamedTuple):
+    """What a server is asked for."""
+
+    fields: tuple[Field, ...]
+    """All fields of the request: of a whole response, or conditional."""
+    query: bytes | None
+    """What of the query the answer may depend on."""
+
+
+class Delivery(NamedTuple):
+    """What one client gets of a response."""
+
+    status: int
+    head: bytes
+    """Status line and field lines, Content-Length included where it is known, without the empty line."""
+    start: int
+    end: int
+    """The part of the content that is sent; -1: to its end, which is not known yet."""
+
+
+class Fate(IntEnum):
+    """What becomes of a server's answer to a fetch."""
+
+    SHARED = 0
+    """It may be stored, and may answer others that wait."""
+    RENEWED = 1
+    """What was stored is good again: it answers all that wait, and the answer's own content is of no use."""
+    STOOD_IN = 2
+    """The server failed: what is stored, though stale, answers all that wait (RFC 5861 section 4)."""
+    OTHER = 3
+    """It speaks of something else than what is stored, which is gone now: all ask anew (RFC 9111 section 4.3.4)."""
+    PRIVATE = 4
+    """It is for the one whose request went out; all others ask for themselves, at once."""
+
+
+class Receipt(NamedTuple):
+    """What becomes of a server's answer."""
+
+    fate: Fate
+    stored: Stored | None
+    """What answers requests that wait; None: the answer as it comes."""
+    status: bytes
+    """Cache-Status line for the one whose request went out."""
+
+
+class RouteCache(Protocol):
+    """The cache of one route, as one worker sees it. Times are seconds since the epoch."""
+
+    most_bytes: int
+    """Content of an object at most."""
+
+    def request(self, head: RequestHead, scheme: bytes) -> Any:
+        """Return what a request head says to the cache, None: nothing. A pure function, kept with the head's plan."""
+
+    def find(self, request: Any, now: float) -> Found:
+        """Return how a request is answered; `request` may be None."""
+
+    def asked(self, request: Any, stored: Any) -> Asked:
+        """Return what a server is asked for; with `stored`, whether that is still good."""
+
+    def epoch(self) -> int:
+        """Return a mark of the present: what is asked for from here on is not stored past a later purge."""
+
+    def joins(self, request: Any, epoch: int) -> bool:
+        """May a request that comes now be answered by what was asked for at `epoch`: was it not purged since?"""
+
+    def receive(
+        self, request: Any, found: Found, response: ResponseHead, asked: float, now: float, epoch: int
+    ) -> Receipt:
+        """Decide about the answer to what was asked for at the time `asked`, at `epoch`."""
+
+    def shares(self, request: Any, stored: Any, now: float) -> Use:
+        """May an answer that just came answer another request that waited: HIT; FETCH: that wants another variant;
+        PASS: it has to ask for itself."""
+
+    def whole(self, request: Any, stored: Any, content: bytes, epoch: int) -> None:
+        """The content of a SHARED answer came whole: keep it."""
+
+    def deliver(self, request: Any, stored: Any, length: int, status: bytes, now: float) -> Delivery:
+        """Prepare an answer: all, a part, or that nothing changed (RFC 9110 section 13.2.2).
+
+        `length` of the content, -1 where that is not known yet; `status`: a Cache-Status line.
+        """
+
+    def collapsed(self, request: Any) -> bytes:
+        """Return the Cache-Status line for a request that waited for another one's answer."""
+
+    def passed(self, head: RequestHead, scheme: bytes, response: ResponseHead) -> None:
+        """A request went by the cache and had this answer: what it changed is invalid (RFC 9111 section 4.4)."""

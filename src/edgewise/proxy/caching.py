@@ -1,0 +1,66 @@
+"""Answers from the route's cache: what is stored, or what is being fetched for somebody else already."""
+
+from __future__ import annotations
+
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from edgewise.contracts.cache import Found, Stored, Use
+from edgewise.proxy import lifecycle
+from edgewise.proxy.fills import Fill
+from edgewise.proxy.readers import Content, Reader
+
+if TYPE_CHECKING:
+    from edgewise.contracts.cache import RouteCache
+    from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.plan import ResponsePlan
+
+
+def look(exchange: Exchange) -> bool:
+    """Answer from the cache, or have the request wait for a fetch; False: it goes on to a server."""
+    plan, cache = exchange.plan, exchange.route.cache
+    assert cache is not None
+    request = plan.cached
+    if request is None:
+        request = plan.cached = cache.request(plan.request, _scheme(exchange))
+    found = cache.find(request, time())
+    use = found.use
+    if use is Use.PASS or use is Use.UNSATISFIED:
+        exchange.cache_status = found.status
+        if use is Use.PASS:
+            return False
+        lifecycle.fail(exchange, 504, "edge-cache", "nothing that is stored fits, and the client wants nothing else")
+    elif use is Use.FETCH:
+        _fetch(exchange, cache, request, found)
+    else:
+        assert found.stored is not None
+        if use is Use.STALE and found.key not in exchange.client.engine.fills:
+            Fill(exchange, cache, request, found).start(exchange, background=True)
+        answer(exchange, cache, request, found.stored, found.status)
+    return True
+
+
+def _fetch(exchange: Exchange, cache: RouteCache, request: Any, found: Found) -> None:
+    """Wait for a server's answer, asked for here or already on its way."""
+    fill = exchange.client.engine.fills.get(found.key)
+    if fill is not None and cache.joins(request, fill.epoch):
+        fill.wait(exchange, request)
+        return
+    fill = Fill(exchange, cache, request, found)
+    fill.wait(exchange, request)
+    fill.start(exchange)
+
+
+def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, status: bytes) -> None:
+    """Answer with what is stored."""
+    delivery = cache.deliver(request, stored, len(stored.body), status, time())
+    Reader(exchange, request).begin(delivery, Content(stored.body))
+
+
+def passed(exchange: Exchange, cache: RouteCache, plan: ResponsePlan) -> None:
+    """A server answered a request that the cache let pass."""
+    cache.passed(exchange.plan.request, _scheme(exchange), plan.response)
+
+
+def _scheme(exchange: Exchange) -> bytes:
+    return b"https" if exchange.client.tls else b"http"

@@ -1,0 +1,81 @@
+"""The cache of the configuration: one store a worker, and a view of it for each route that caches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgewise.cache.cookies import ANALYTICS
+from edgewise.cache.key import MARKETING, KeySettings
+from edgewise.cache.memory import MemoryStore
+from edgewise.cache.purges import Purge
+from edgewise.cache.route import HttpCache
+from edgewise.cache.settings import CacheSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewise.config.caching import RouteCache as RouteCacheSpec
+    from edgewise.config.schema import Config
+    from edgewise.contracts.plan import Route
+    from edgewise.contracts.table import Table
+
+
+class Caches:
+    """What the routes of a worker share. Kept across reloads."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.tell: Callable[[Purge], None] = lambda purge: None
+        """Tells other workers of what a request made invalid; this worker's store knows already."""
+
+    def purged(self, purge: Purge) -> None:
+        """A request made something invalid."""
+        self.tell(purge)
+
+
+def caches(config: Config, previous: Table | None) -> Caches | None:
+    """Return the worker's caches: those it has, where there are some; None where no route caches."""
+    before = previous.caches if previous is not None else None
+    if not any(route.cache is not None for route in config.routes):
+        return None
+    if isinstance(before, Caches):
+        return before
+    return Caches(MemoryStore(config.cache.memory // config.server.workers, second_hit=config.cache.second_hit))
+
+
+def route_cache(name: str, spec: RouteCacheSpec, shared: Caches, before: Mapping[str, Route]) -> HttpCache:
+    """Return the cache of the route `name`: the one it had, where nothing about it changed."""
+    settings = CacheSettings(
+        targets=_names(spec.targets),
+        default_ttl=spec.default_ttl,
+        status_ttl={int(status): seconds for status, seconds in spec.status_ttl.items()},
+        heuristic_share=spec.heuristic_share,
+        stale_while_revalidate=spec.stale_while_revalidate,
+        stale_if_error=spec.stale_if_error,
+        request_directives=spec.request_directives,
+        store_set_cookie=spec.store_set_cookie,
+        most_bytes=spec.max_object,
+    )
+    keys = KeySettings(
+        query=None if spec.query is None else _bytes(spec.query),
+        ignore_query=_bytes(spec.ignore_query) + (MARKETING if spec.ignore_marketing else ()),
+        sort_query=spec.sort_query,
+        headers=_names(spec.headers),
+        cookies=_bytes(spec.cookies),
+        session_cookies=None if spec.session_cookies is None else _bytes(spec.session_cookies),
+        ignore_cookies=ANALYTICS if spec.ignore_cookies is None else _bytes(spec.ignore_cookies),
+        languages=_names(spec.languages),
+    )
+    kept = before[name].cache if name in before else None
+    if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings) == (settings, keys):
+        return kept
+    return HttpCache(shared.store, settings, keys, shared.purged)
+
+
+def _bytes(texts: list[str]) -> tuple[bytes, ...]:
+    return tuple(text.encode() for text in texts)
+
+
+def _names(texts: list[str]) -> tuple[bytes, ...]:
+    return tuple(text.lower().encode() for text in texts)
