@@ -13,7 +13,7 @@ from edgewise.config import addresses, patterns, values
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
 from edgewise.config.state import STATE_URL_VALIDATOR
-from edgewise.config.static import NAME_BELOW_ROOT
+from edgewise.config.static import ENDING, NAME_BELOW_ROOT
 from edgewise.config.tls import HSTS_VALIDATOR, SWITCH_VALIDATOR
 from edgewise.config.types import FILE_VALIDATORS
 from edgewise.config.upstreams import SERVER_VALIDATOR, TRUE_VALIDATOR
@@ -48,6 +48,7 @@ _VALIDATED: dict[Any, str] = {
     SERVER_VALIDATOR: "address or table",
     STATE_URL_VALIDATOR: "URL",
     NAME_BELOW_ROOT: "name below the root",
+    ENDING: "end of names",
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
     HSTS_VALIDATOR: "age or table",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from edgewise.config.problems import BadValue, show
 from edgewise.config.types import FieldValue, FileName, Model, Size, Text
+
+_ENDING = re.compile(r"\.?[A-Za-z0-9_+-]{1,16}")
 
 
 def _below_root(text: str) -> str:
@@ -18,10 +21,19 @@ def _below_root(text: str) -> str:
     return text
 
 
+def _ending(text: str) -> str:
+    """Return the end of a file's name. Raises BadValue."""
+    if not _ENDING.fullmatch(text):
+        raise BadValue(f"{show(text)} is not the end of a file's name", 'an end such as ".wasm"')
+    return text
+
+
 NAME_BELOW_ROOT = _below_root
 """What makes a text the name of a file below the root; known to the reference."""
+ENDING = _ending
+"""What makes a text the end of a file's name; known to the reference."""
 NameBelowRoot = Annotated[str, Field(min_length=1), AfterValidator(_below_root)]
-_Extension = Annotated[str, Field(pattern=r"^\.?[A-Za-z0-9_+-]{1,16}$")]
+_Ending = Annotated[str, AfterValidator(_ending)]
 
 
 class Static(Model):
@@ -51,7 +63,7 @@ class Static(Model):
     """Files whose names hold a fingerprint (8 hexadecimal digits or more, as in app.3f9a2c1b.js) are immutable."""
     immutable: list[Text] = Field(default=[])
     """Further files that are immutable, by pattern: "assets/*" are all below assets."""
-    types: dict[_Extension, FieldValue] = Field(default={})
+    types: dict[_Ending, FieldValue] = Field(default={})
     """Media types by the end of names, before those built in."""
     charset: FieldValue = "utf-8"
     """Charset told of text; "": none."""
