@@ -45,6 +45,11 @@ upstream = "app"
 session = "required"
 csrf = true
 [[routes]]
+path = "/scripts/*"
+upstream = "app"
+session = "required"
+csrf = "token"
+[[routes]]
 path = "/plain/*"
 upstream = "app"
 [[routes]]
@@ -190,6 +195,20 @@ def test_forms_of_other_sites_are_refused(site: Site) -> None:
             form = post(b"a=1", "/forms/pay", "shop.example", f"Cookie: {site.cookie}", *lines)
             assert client.ask(form).status == status, lines
     assert site.ask("/forms/", "Sec-Fetch-Site: cross-site").status == 200
+
+
+def test_scripts_send_the_token_that_the_app_was_told(site: Site) -> None:
+    site.log_in()
+    [told] = [line for line in sent(site.ask("/scripts/page")) if line.startswith("X-CSRF-Token: ")]
+    with site.edgewise.client() as client:
+        for lines, status in (
+            ((told,), 200),
+            ((told, "Sec-Fetch-Site: cross-site"), 200),
+            (("Sec-Fetch-Site: same-origin",), 403),
+            ((told[:-3] + "AAA",), 403),
+        ):
+            form = post(b"a=1", "/scripts/pay", "shop.example", f"Cookie: {site.cookie}", *lines)
+            assert client.ask(form).status == status, lines
 
 
 @pytest.fixture

@@ -149,7 +149,9 @@ def _rate(spec: RateLimit) -> str:
 
 def _sessions(config: Config, spec: RouteSpec) -> list[str]:
     lines = []
-    if spec.csrf:
+    if spec.csrf == "token":
+        lines.append("csrf      methods that change something only with a token of their session in X-CSRF-Token")
+    elif spec.csrf:
         lines.append("csrf      methods that change something, and WebSockets, only from pages of the same origin")
     if spec.session is None:
         return lines

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.contracts.state import StateUnavailable
 from edgewise.gateway.same_origin import SameOrigin
 from edgewise.sessions import SessionSettings, StateSettings
+from edgewise.sessions.form_tokens import FormTokens
 from edgewise.sessions.gateway import HeldSessions, Requirement, SessionFilter
 from edgewise.sessions.identity import CONTROL, Identity, IdentityFields, IdentityToken
 from edgewise.sessions.jwt import load_key
@@ -76,12 +77,18 @@ class GatewaySessions:
     held: HeldSessions
     identity: Identity
     opening: EngineOpening | None
+    secure: bool
+    """Is the cookie for https alone?"""
+    form_tokens: bool
+    """Do routes want tokens of their sessions?"""
 
     def hooks(self, route: RouteSpec) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
         """Return the request hooks that go before a route's own, and the response hooks that go after them."""
         if route.session is None:
             return [], []
-        made = SessionFilter(self.held, self.identity, Requirement(route.session == "required", route.login))
+        csrf = FormTokens(SameOrigin(secure=self.secure).request).check if route.csrf == "token" else None
+        requirement = Requirement(route.session == "required", route.login, csrf)
+        made = SessionFilter(self.held, self.identity, requirement, form_tokens=self.form_tokens)
         return [made.request], [made.response]
 
     def protect(self, route: Route) -> None:
@@ -108,12 +115,13 @@ def gateway_sessions(config: Config, previous: Table | None) -> GatewaySessions 
         held = before.held
     else:
         held = HeldSessions(settings, opening, waits=opening is not None and opening.waits)
-    return GatewaySessions(held, _identity(config.sessions), opening)
+    form_tokens = any(route.csrf == "token" for route in config.routes)
+    return GatewaySessions(held, _identity(config.sessions), opening, is_secure(config), form_tokens)
 
 
 def request_checks(config: Config, route: RouteSpec) -> list[Callable[..., Any]]:
-    """Return the hook that refuses requests of other sites, where the route wants it."""
-    return [SameOrigin(secure=is_secure(config)).request] if route.csrf else []
+    """Return the hook that refuses requests of other sites by what browsers say, where the route wants it."""
+    return [SameOrigin(secure=is_secure(config)).request] if route.csrf is True else []
 
 
 def is_secure(config: Config) -> bool:

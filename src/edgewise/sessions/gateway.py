@@ -59,6 +59,8 @@ class Requirement:
     required: bool = False
     login: str | None = None
     """Path where browsers that navigate are sent."""
+    csrf: Callable[[Request, Session | None], Response | None] | None = None
+    """Refuses what other sites make a browser ask for, where a token is to tell (see `form_tokens`)."""
 
 
 @dataclass
@@ -74,7 +76,11 @@ class _Kept:
 class SessionFilter:
     """Request and response filter of a route; it waits only where the engine has to be asked over a connection."""
 
-    def __init__(self, held: HeldSessions, identity: Identity, requirement: Requirement) -> None:
+    def __init__(
+        self, held: HeldSessions, identity: Identity, requirement: Requirement, *, form_tokens: bool = False
+    ) -> None:
+        """`form_tokens`: routes want tokens of their sessions, so those that begin here get a secret for them."""
+        self._form_tokens = form_tokens
         self._held = held
         self._identity = identity
         self._requirement = requirement
@@ -99,34 +105,41 @@ class SessionFilter:
         try:
             session = _at_once(sessions.open(kept.cookies, kept.host))
         except StateError as error:
-            return self._lost(error)
+            return self._lost(request, error)
         return self._opened(request, kept, session)
 
     async def _look_up(self, request: Request, kept: _Kept) -> Response | None:
         try:
             session = await (await self._held.get()).open(kept.cookies, kept.host)
         except StateError as error:
-            return self._lost(error)
+            return self._lost(request, error)
         return self._opened(request, kept, session)
 
     def _opened(self, request: Request, kept: _Kept, session: Session) -> Response | None:
         kept.session = session
         if not session.user:
             return self._without(request)
+        refused = self._forged(request, session)
+        if refused is not None:
+            return refused
         request.context["user"] = session.user
         self._identity.write(request.headers, session.user, session.get(_GROUPS, []), request.route)
         return None
 
-    def _lost(self, error: StateError) -> Response | None:
+    def _forged(self, request: Request, session: Session | None) -> Response | None:
+        check = self._requirement.csrf
+        return None if check is None else check(request, session)
+
+    def _lost(self, request: Request, error: StateError) -> Response | None:
         """The engine does not answer: who asks is not known."""
         if not self._requirement.required:
             log.warning("a request goes on without its session: %s", error)
-            return None
+            return self._forged(request, None)
         return _unavailable(error)
 
     def _without(self, request: Request) -> Response | None:
         if not self._requirement.required:
-            return None
+            return self._forged(request, None)
         login = self._requirement.login
         if login is not None and request.path != login and _navigates(request):
             return Response(303, b"", (("Location", login + _back(request)), *_NOT_KEPT))
@@ -182,6 +195,8 @@ class SessionFilter:
             else:
                 session.login(login.user)
                 session[_GROUPS] = login.groups
+                if self._form_tokens:
+                    session.csrf_token()
             set_cookies = await sessions.commit(session, kept.host)
         except StateError as error:
             return _unavailable(error)

@@ -38,6 +38,7 @@ REQUESTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
     "session": ("POST", "http://shop.example.com/account/orders", [("X-User", "root"), ("Content-Length", "2")]),
     "session_none": ("GET", "http://shop.example.com/", [("X-User", "root")]),
     "session_optional": ("GET", "http://shop.example.com/login", []),
+    "session_token": ("POST", "http://shop.example.com/orders/", [("Content-Length", "2")]),
     "nothing": ("GET", "http://other.example.com/new", []),
     "refused": ("GET", "http://shop.example.com/api/%2e%2e%2fadmin", []),
 }

@@ -91,3 +91,11 @@ def test_secrets_and_keys_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         table(tmp_path, HELD + '[sessions]\nmode = "sealed"\nsecret_files = ["short"]\n')
     with pytest.raises(ValueError, match=r"short: .*PEM"):
         table(tmp_path, HELD + '[sessions]\nidentity = "jwt"\njwt_key = "short"\n')
+
+
+def test_tokens_are_asked_by_the_sessions_filter_and_not_by_what_browsers_say(tmp_path: Path) -> None:
+    [route] = table(tmp_path, HELD + 'csrf = "token"\n').routes
+    assert len(route.request_filters) == 1
+    made = table(tmp_path, HELD + 'csrf = "token"\n' + HELD.replace("/held", "/login"))
+    assert sessions_of(made).form_tokens, "a login on another route begins a session without a secret"
+    assert not sessions_of(table(tmp_path, HELD)).form_tokens

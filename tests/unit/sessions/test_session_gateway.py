@@ -12,6 +12,7 @@ import pytest
 from edgewise.contracts.filters import Request, Response
 from edgewise.contracts.state import StateEngine, StateUnavailable
 from edgewise.sessions import SessionSettings
+from edgewise.sessions.form_tokens import FormTokens
 from edgewise.sessions.gateway import HeldSessions, Requirement, SessionFilter
 from edgewise.sessions.identity import IdentityFields
 from edgewise.sessions.stateful import StatefulSessions
@@ -46,9 +47,10 @@ class Gateway:
         kind: Any = StatefulSessions if sessions.settings.kind == "stateful" else StatelessSessions
         sessions.store = kind(sessions.settings, self.engine, clock=self.clock, monotonic=self.clock)
 
-    def route(self, *, required: bool = False, login: str | None = None) -> SessionFilter:
-        """Return the filter of a route."""
-        return SessionFilter(self.held, self.identity, Requirement(required, login))
+    def route(self, *, required: bool = False, login: str | None = None, tokens: bool = False) -> SessionFilter:
+        """Return the filter of a route; `tokens`: it wants those of its sessions."""
+        csrf = FormTokens(foreign).check if tokens else None
+        return SessionFilter(self.held, self.identity, Requirement(required, login, csrf), form_tokens=tokens)
 
     def lose(self) -> None:
         """Let the engine answer nothing from now on."""
@@ -58,12 +60,17 @@ class Gateway:
 
         self.engine.get = get  # type: ignore[method-assign]
 
-    def log_in(self, told: str = ALICE, cookie: str = "") -> str:
+    def log_in(self, told: str = ALICE, cookie: str = "", *, tokens: bool = False) -> str:
         """Return the cookie of a new session."""
-        answer = asyncio.run(exchange(self.route(), cookies(cookie), told=told))[1]
+        answer = asyncio.run(exchange(self.route(tokens=tokens), cookies(cookie), told=told))[1]
         set_cookie = answer.headers["Set-Cookie"]
         assert "; Secure; HttpOnly; SameSite=Lax" in set_cookie
         return set_cookie.partition(";")[0]
+
+
+def foreign(request: Request) -> Response | None:
+    """Refuse what another site asks for."""
+    return Response(403, "foreign") if request.headers.get("sec-fetch-site") == "cross-site" else None
 
 
 def cookies(*values: str) -> Request:
@@ -295,3 +302,69 @@ def test_sealed_sessions_need_no_engine_and_open_at_one_host_only() -> None:
     cookie = ask(optional, cookies(), ALICE).headers["Set-Cookie"].partition(";")[0]
     assert required.request(cookies(cookie)) is None
     assert ask(required, Request(headers=[("Host", "other.example"), ("Cookie", cookie)])).status == 401
+
+
+class TestFormTokens:
+    def told(self, gateway: Gateway, cookie: str) -> str:
+        """Return the token that the app is told for its pages."""
+        request = cookies(cookie)
+        assert ask(gateway.route(tokens=True), request).status == 200
+        token = request.headers["X-CSRF-Token"]
+        assert token is not None
+        return token
+
+    def post(self, gateway: Gateway, cookie: str, *tokens: str, site: str = "", required: bool = False) -> Response:
+        request = cookies(cookie)
+        request.method = "POST"
+        for token in tokens:
+            request.headers.add("X-CSRF-Token", token)
+        if site:
+            request.headers.add("Sec-Fetch-Site", site)
+        return ask(gateway.route(tokens=True, required=required), request)
+
+    def test_what_changes_something_needs_a_token_that_the_app_was_told(self, gateway: Gateway) -> None:
+        mine, other = gateway.log_in(tokens=True), gateway.log_in(tokens=True)
+        token = self.told(gateway, mine)
+        assert token != self.told(gateway, mine)
+        assert self.post(gateway, mine, token).status == 200
+        assert self.post(gateway, mine, self.told(gateway, mine), site="cross-site").status == 200
+        for tokens in ((), ("",), (token[:-2],), (self.told(gateway, other),), (token, token)):
+            assert self.post(gateway, mine, *tokens).status == 403, tokens
+
+    def test_a_clients_own_token_reaches_no_app(self, gateway: Gateway) -> None:
+        for cookie in ("", gateway.log_in(tokens=True)):
+            request = cookies(cookie)
+            request.headers.add("X-CSRF-Token", "mine")
+            assert ask(gateway.route(tokens=True), request).status == 200
+            assert "mine" not in request.headers.get_all("X-CSRF-Token")
+
+    def test_without_a_session_what_browsers_say_decides(self, gateway: Gateway) -> None:
+        assert self.post(gateway, "", site="same-origin").status == 200
+        assert self.post(gateway, "", site="cross-site").status == 403
+        assert self.post(gateway, "", site="same-origin", required=True).status == 401
+        before = gateway.log_in()
+        assert self.post(gateway, before, site="same-origin").status == 200
+        assert self.post(gateway, before, site="cross-site").status == 403
+
+    def test_while_the_engine_is_lost_what_browsers_say_decides(self) -> None:
+        gateway = Gateway()
+        asyncio.run(gateway.opened())
+        cookie = gateway.log_in(tokens=True)
+        gateway.lose()
+        gateway.clock.advance(1)
+        assert self.post(gateway, cookie, site="cross-site").status == 403
+
+    def test_a_websocket_is_asked_where_it_comes_from(self, gateway: Gateway) -> None:
+        cookie = gateway.log_in(tokens=True)
+        for site, status in (("same-origin", 200), ("cross-site", 403)):
+            request = cookies(cookie)
+            request.headers.add("Upgrade", "websocket")
+            request.headers.add("Sec-Fetch-Site", site)
+            assert ask(gateway.route(tokens=True), request).status == status
+
+    def test_a_new_login_makes_earlier_tokens_worthless(self, gateway: Gateway) -> None:
+        cookie = gateway.log_in(tokens=True)
+        token = self.told(gateway, cookie)
+        again = gateway.log_in(cookie=cookie, tokens=True)
+        assert self.post(gateway, again, token).status == 403
+        assert self.post(gateway, again, self.told(gateway, again)).status == 200

@@ -23,6 +23,8 @@ def check_sessions(data: dict[str, Any], directory: FilePath) -> Iterator[Mistak
             yield Mistake((*path, "login"), "has no meaning without a session that is required", 'session = "required"')
         if isinstance(login, str) and not _LOGIN.fullmatch(login):
             yield Mistake((*path, "login"), f"{show(login)} is not a path of this host", 'a path such as "/login"')
+        if route.get("csrf") == "token" and route.get("session") is None:
+            yield Mistake((*path, "csrf"), "tokens are those of a session", 'session = "optional" or "required"')
         for key in ("session", "csrf"):
             if route.get("internal") is True and route.get(key):
                 yield Mistake((*path, key), "an internal route takes over what another route admitted")
