@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -19,6 +20,8 @@ OnVerdict = Callable[[str, bool, str], None]
 
 JITTER = 0.1
 """Share of the interval by which checks are spread, so that they do not arrive together."""
+QUICK = 0.5
+"""Seconds between two checks of an endpoint that somebody has doubts about."""
 
 _log = logging.getLogger("edgewise.health")
 
@@ -70,6 +73,8 @@ class HealthChecker:
         self.status = CheckStatus()
         self._on_verdict = on_verdict
         self._task: asyncio.Task[None] | None = None
+        self._doubted = asyncio.Event()
+        self._hurries = False
 
     def start(self) -> None:
         """Begin checking on the running loop, the first time at once."""
@@ -107,14 +112,30 @@ class HealthChecker:
             ok, result = False, str(error) or type(error).__name__
         self.record(ok, result, time.monotonic() - begun)
 
+    def doubt(self) -> None:
+        """Check at once, and while that fails soon again, until it is decided."""
+        self._hurries = True
+        self._doubted.set()
+
     async def _run(self) -> None:
-        interval = self.target.settings.interval
         while True:
             try:
                 await self.check()
             except Exception:  # one broken callback must not end the checks
                 _log.exception("health check of %s failed unexpectedly", self.key)
-            await asyncio.sleep(interval * random.uniform(1 - JITTER, 1 + JITTER))
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait until the next check is due."""
+        interval = self.target.settings.interval
+        if self._hurries and (self.status.last_ok or self.status.healthy is False):
+            self._hurries = False
+        if self._hurries:
+            interval = min(interval, QUICK)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._doubted.wait(), interval * random.uniform(1 - JITTER, 1 + JITTER))
+            self._hurries = True
+        self._doubted.clear()
 
 
 class HealthMonitor:
@@ -137,6 +158,13 @@ class HealthMonitor:
                 )
                 self._checkers[key] = checker
                 checker.start()
+
+    def doubt(self, key: str) -> bool:
+        """Check an endpoint at once; False where it is not checked."""
+        checker = self._checkers.get(key)
+        if checker is not None:
+            checker.doubt()
+        return checker is not None
 
     def status(self) -> dict[str, CheckStatus]:
         """Return the state of each endpoint that is checked."""

@@ -99,6 +99,11 @@ class OutlierDetector:
         if not ok and 0 < self._consecutive <= endpoint.errors:
             self._eject(endpoint, f"{endpoint.errors} errors in a row", self._clock())
 
+    def suspect(self, endpoint: Endpoint) -> None:
+        """Count one failure on somebody else's word: it ejects only with failures of this worker's own."""
+        if 0 < endpoint.errors + 1 < self._consecutive:
+            endpoint.errors += 1
+
     def tick(self, now: float) -> None:
         """End ejections that are over, judge the interval when it is over, advance slow start."""
         changed = False

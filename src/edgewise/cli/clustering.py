@@ -1,4 +1,4 @@
-"""Commands about shared state: cluster status, state copy."""
+"""Commands about shared state: cluster status and its subcommands, state copy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgewise.cli.configuration import BadConfiguration, chosen_file, config_option, load_file
+from edgewise.cli.publishing import apply_command, rollback_command, show_command, standing_text, versions_command
 
 if TYPE_CHECKING:
+    from edgewise.config import Config
+    from edgewise.config.cluster import Cluster
     from edgewise.config.state import State
     from edgewise.contracts.state import EngineStatus
     from edgewise.state.nodes import Node
     from edgewise.state.transfer import Report, Tally
 
 
-@click.group("cluster", short_help="Show the nodes that share state.")
+@click.group("cluster", short_help="Show the nodes that share state, and configure them together.")
 def cluster_command() -> None:
     """About the nodes that share state."""
+
+
+for _command in (apply_command, rollback_command, versions_command, show_command):
+    cluster_command.add_command(_command)
 
 
 @cluster_command.command("status")
@@ -37,44 +44,56 @@ def cluster_status(file: Path | None, as_json: bool) -> None:
     from edgewise.config.state import without_password
     from edgewise.contracts.state import StateError
 
-    state = configured_state(file)
+    config = configured(file)
+    state = config.state
+    assert state is not None
     try:
-        status, nodes = run(_ask(state))
+        status, nodes, newest = run(_ask(state, config.cluster))
     except StateError as error:
         raise click.ClickException(f"{without_password(state.url)}: {error}") from None
     if as_json:
-        click.echo(json.dumps(_as_json(state.url, status, nodes), indent=2))
+        click.echo(json.dumps(_as_json(state.url, status, nodes, newest), indent=2))
     else:
-        click.echo(cluster_text(without_password(state.url), status, nodes, time.time()))
+        click.echo(cluster_text(without_password(state.url), status, nodes, time.time(), newest))
 
 
-def configured_state(file: Path | None) -> State:
-    """Return the [state] table of a file. Raises ClickException."""
+def configured(file: Path | None) -> Config:
+    """Return the configuration of a file that has a [state] table. Raises ClickException."""
     from edgewise.config import ConfigError
 
     path = chosen_file(file)
     try:
-        state = load_file(path).state
+        config = load_file(path)
     except ConfigError as error:
         raise BadConfiguration(error) from None
-    if state is None:
+    if config.state is None:
         raise click.ClickException(f"{path} has no [state] table: nothing is shared")
-    return state
+    return config
 
 
-async def _ask(state: State) -> tuple[EngineStatus, list[Node]]:
+async def _ask(state: State, cluster: Cluster | None) -> tuple[EngineStatus, list[Node], int]:
+    """Return the engine's status, the nodes, and the number of the newest version published."""
+    from edgewise.contracts.sealing import NoSecretError, Sealer, read_secret
+    from edgewise.contracts.state import StateError
     from edgewise.server.secret import state_directory
     from edgewise.state.nodes import nodes
     from edgewise.state.opening import Options, open_engine
+    from edgewise.state.versions import PURPOSE, Versions
 
     engine = await open_engine(state.url, Options.of(state, state_directory()))
     try:
-        return await engine.status(), await nodes(engine)
+        newest = 0
+        if cluster is not None:
+            sealer = Sealer(read_secret(cluster.key, cluster.key_file), PURPOSE)
+            newest = (await Versions(engine, sealer).published()).newest
+        return await engine.status(), await nodes(engine), newest
+    except NoSecretError as error:
+        raise StateError(str(error)) from error
     finally:
         await engine.close()
 
 
-def _as_json(url: str, status: EngineStatus, nodes: list[Node]) -> dict[str, Any]:
+def _as_json(url: str, status: EngineStatus, nodes: list[Node], newest: int) -> dict[str, Any]:
     import msgspec
 
     from edgewise.config.state import without_password
@@ -82,12 +101,13 @@ def _as_json(url: str, status: EngineStatus, nodes: list[Node]) -> dict[str, Any
     return {
         "url": without_password(url),
         **status._asdict(),
+        "published": newest,
         "nodes": [msgspec.to_builtins(node) for node in nodes],
     }
 
 
-def cluster_text(url: str, status: EngineStatus, nodes: list[Node], now: float) -> str:
-    """Return the status as text; `now` in Unix time."""
+def cluster_text(url: str, status: EngineStatus, nodes: list[Node], now: float, newest: int = 0) -> str:
+    """Return the status as text; `now` in Unix time, `newest` the newest version published."""
     from edgewise.cli.status_text import duration, table
 
     lines = [f"{status.engine} {status.version} at {url}: {status.keys} keys, {status.bytes / 1e6:.1f} MB"]
@@ -97,6 +117,10 @@ def cluster_text(url: str, status: EngineStatus, nodes: list[Node], now: float) 
         for node in nodes
     ]
     lines += ["", table(("NODE", "PID", "UP", "VERSION", "GENERATION", "CONFIGURATION"), rows)]
+    following = [node for node in nodes if node.standing is not None]
+    if following:
+        lines += ["", f"configuration published: version {newest}" if newest else "no configuration is published"]
+        lines += [f"  {node.host} ({node.pid}): {standing_text(node, newest)}" for node in following]
     if len({node.config for node in nodes}) > 1:
         lines += ["", "the nodes do not run the same configuration"]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from edgewise.config import Config, ConfigError
+    from edgewise.config.loader import Choose
 
 DEFAULT_FILE = "edgewise.toml"
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,11 +38,11 @@ def chosen_file(file: Path | None) -> Path:
     return default
 
 
-def load_file(path: Path) -> Config:
-    """Return the configuration of a file. Raises ConfigError."""
+def load_file(path: Path, choose: Choose = lambda settings: None) -> Config:
+    """Return the configuration of a file, with what nodes have in common as it is chosen. Raises ConfigError."""
     from edgewise.config import load
 
-    return load(path)
+    return load(path, choose=choose)
 
 
 def load_overrides(overrides: Mapping[str, Any]) -> Config:

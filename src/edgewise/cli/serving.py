@@ -12,6 +12,7 @@ from edgewise.cli.configuration import BadConfiguration, chosen_file, config_opt
 
 if TYPE_CHECKING:
     from edgewise.config import Config
+    from edgewise.config.loader import Choose
 
 _BALANCE = click.Choice(["round_robin", "least_connections", "random_two", "ewma", "ip_hash", "consistent_hash"])
 
@@ -34,7 +35,7 @@ access_log_option = click.option(
 )
 
 
-def serve(read: Callable[[], Config], label: str) -> None:
+def serve(read: Callable[[Choose], Config], label: str) -> None:
     """Run a supervisor until it is told to stop. Raises ClickException for what keeps it from starting."""
     import logging
 
@@ -68,7 +69,7 @@ def run_command(file: Path | None) -> None:
     Ctrl-C finish the requests under way and stop, a second Ctrl-C stops at once.
     """
     path = chosen_file(file).absolute()
-    serve(lambda: load_file(path), str(path))
+    serve(lambda choose: load_file(path, choose), str(path))
 
 
 @click.command("proxy", short_help="Put edgewise in front of servers, without a file.")
@@ -84,7 +85,7 @@ def proxy_command(
     """Put edgewise in front of one or more servers, without a configuration file."""
     tables = base_tables(listen, workers, access_log, admin)
     tables["upstreams"] = {"proxy": {"servers": list(to), "balance": balance}}
-    serve(lambda: load_overrides(tables), f"proxy on {', '.join(listen)}")
+    serve(lambda choose: load_overrides(tables), f"proxy on {', '.join(listen)}")
 
 
 @click.command("app", short_help="Run a Python app and the proxy in front of it.")
@@ -123,7 +124,7 @@ def app_command(
     if sticky:
         upstream["sticky"] = {}
     tables["upstreams"] = {"app": upstream}
-    serve(lambda: load_overrides(tables), f"app on {', '.join(listen)}")
+    serve(lambda choose: load_overrides(tables), f"app on {', '.join(listen)}")
 
 
 @click.command("serve", short_help="Serve the files of a directory.")
@@ -157,7 +158,7 @@ def serve_command(
     if spa:
         files["fallback"] = "index.html"
     tables["routes"] = [{"name": "files", "static": files}]
-    serve(lambda: load_overrides(tables), f"serve on {', '.join(listen)}")
+    serve(lambda choose: load_overrides(tables), f"serve on {', '.join(listen)}")
 
 
 def base_tables(listen: tuple[str, ...], workers: int | None, access_log: str, admin: str) -> dict[str, Any]:

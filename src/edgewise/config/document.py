@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from typing import Any
 
 from edgewise.config.lines import key_lines
@@ -37,6 +38,18 @@ class Document:
     def mark_lines(self, lines: dict[Path, int], file: str) -> None:
         """Note the lines of every path of a file."""
         self._places.update((path, (file, line)) for path, line in lines.items())
+
+    def copy(self) -> Document:
+        """Return a document with the same data and places, to be changed."""
+        made = Document(self._places[()][0])
+        made.data = self.data
+        made._places.update(self._places)
+        return made
+
+    def take_places(self, other: Document, wanted: Callable[[Path], bool]) -> None:
+        """Have the places of another document for the paths that are `wanted`, and no more those of this one."""
+        mine = {path: place for path, place in self._places.items() if not wanted(path)}
+        self._places = mine | {path: place for path, place in other._places.items() if wanted(path)}
 
     def problem(self, mistake: Mistake) -> Problem:
         """Return a mistake with its place: that of its key, else of the nearest table around it."""

@@ -31,5 +31,8 @@ class Outlier(Protocol):
         `ok` is False for a failed connect, a broken answer, a timeout, or status 502, 503 or 504.
         """
 
+    def suspect(self, endpoint: Endpoint) -> None:
+        """Note that another node finds the endpoint failing: that alone may never eject it."""
+
     def tick(self, now: float) -> None:
         """Run once a quarter second: end ejections that are over, judge the interval, advance slow start."""

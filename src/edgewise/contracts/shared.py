@@ -135,6 +135,54 @@ class EndpointFlags:
         return True
 
 
+class Suspicions:
+    """A byte an endpoint slot that counts, modulo 256, how often other nodes told that the endpoint fails.
+
+    Written by the control process alone, read by workers on their tick.
+    """
+
+    __slots__ = ("_counts", "_generation")
+
+    def __init__(self, capacity: int) -> None:
+        whole = memoryview(mmap.mmap(-1, 8 + capacity))
+        self._generation = whole[:8].cast("Q")
+        self._counts = whole[8 : 8 + capacity]
+
+    @property
+    def generation(self) -> int:
+        """Grows with every suspicion."""
+        return self._generation[0]
+
+    def add(self, slot: int) -> None:
+        """Note one more. For the control process only."""
+        self._counts[slot] = (self._counts[slot] + 1) & 0xFF
+        self._generation[0] += 1
+
+    def counts(self) -> bytes:
+        """Return the counts of all slots."""
+        return bytes(self._counts)
+
+
+class SuspicionReader:
+    """What a worker has not seen yet of the suspicions; those from before it began are none of its business."""
+
+    __slots__ = ("_counts", "_generation", "_suspicions")
+
+    def __init__(self, suspicions: Suspicions) -> None:
+        self._suspicions = suspicions
+        self._generation = suspicions.generation
+        self._counts = suspicions.counts()
+
+    def slots(self) -> list[int]:
+        """Return the slots suspected since the last call."""
+        generation = self._suspicions.generation
+        if generation == self._generation:
+            return []
+        before, self._counts = self._counts, self._suspicions.counts()
+        self._generation = generation
+        return [slot for slot, (old, new) in enumerate(zip(before, self._counts, strict=True)) if old != new]
+
+
 class EndpointState(NamedTuple):
     """One server's figures over all workers."""
 

@@ -70,7 +70,8 @@ class Children:
         from edgewise.server.control import ControlSetup
 
         supervisor = self._supervisor
-        setup = ControlSetup(supervisor.generation, supervisor.shared, supervisor.admin_socket)
+        label = supervisor.instance.label
+        setup = ControlSetup(supervisor.generation, supervisor.shared, supervisor.admin_socket, label)
         return self._crew.control(channel, setup)
 
     def _run_state(self, channel: Channel[m.ToChild]) -> int:
@@ -143,9 +144,10 @@ class Children:
                 self._supervisor.certificates.publish(
                     tokens, challenges, lambda: self.send(child, m.CertificatesAnswer(request))
                 )
-            case m.ReloadWanted(request=request):
+            case m.ReloadWanted(request=request, candidate=candidate):
                 reloads.request(
-                    lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems))
+                    lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems)),
+                    candidate,
                 )
 
     def send(self, child: Child, message: m.ToChild, descriptors: list[int] | None = None) -> None:

@@ -15,6 +15,7 @@ from edgewise.server.processes import FAILED_TO_START
 
 if TYPE_CHECKING:
     from edgewise.server.channel import Channel
+    from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
     from edgewise.server.generation import Shared
     from edgewise.server.health import HealthChecks
@@ -31,6 +32,8 @@ class ControlSetup:
     generation: Generation
     shared: Shared
     admin_socket: socket.socket | None
+    label: str
+    """Names the configuration; see `Instance`."""
 
 
 class ControlProcess:
@@ -45,12 +48,14 @@ class ControlProcess:
         health: HealthChecks,
         keeping: Keeping,
         membership: Membership,
+        cluster: ClusterTasks,
     ) -> None:
         self._setup = setup
         self._controller = controller
         self._health = health
         self._keeping = keeping
         self._membership = membership
+        self._cluster = cluster
         self._stop = asyncio.Event()
         self._prepared: Generation | None = None
         self._link = ChildLink(loop, channel, self._heard, self._stop.set)
@@ -69,6 +74,7 @@ class ControlProcess:
             self._keeping.commit()
         self._link.start()
         self._membership.start()
+        self._cluster.start(self._controller.reload, self._membership.acknowledge)
         server = None
         if self._setup.admin_socket is not None:
             app = make_app(self._controller, host_names(self._setup.generation.config.server.admin))
@@ -78,6 +84,7 @@ class ControlProcess:
         await self._stop.wait()
         self._health.close()
         await self._keeping.close()
+        await self._cluster.close()
         await self._membership.close()
         if server is not None:
             await server.stop()
@@ -94,12 +101,14 @@ class ControlProcess:
                     self._health.commit()
                     self._keeping.commit()
                     self._membership.load(self._prepared)
+                    self._cluster.load(self._prepared)
                     self._prepared = None
                 self._link.send(m.Committed(number))
             case m.Abort():
                 self._prepared = None
             case m.State(state=state):
                 self._controller.state = state
+                self._cluster.serve(bool(state.get("serving")))
                 if state.get("serving"):
                     self._keeping.start()
             case m.CertificatesAnswer(request=request):
@@ -125,6 +134,7 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
     """Run the control process to its end; return its exit status."""
     import uvloop
 
+    from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
@@ -135,7 +145,11 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
         membership = Membership(setup.generation)
         keeping = Keeping(membership.id, setup.generation.config.state)
         controller = Controller(setup.generation, setup.shared, health, keeping)
-        process = ControlProcess(asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership)
+        cluster = ClusterTasks(setup.generation, setup.shared, health, membership.id, setup.label)
+        controller.cluster = cluster
+        process = ControlProcess(
+            asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership, cluster
+        )
         try:
             await process.run()
         except Exception as error:

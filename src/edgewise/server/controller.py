@@ -31,6 +31,7 @@ from edgewise.telemetry.prometheus import render
 if TYPE_CHECKING:
     from edgewise.balancer.health import CheckStatus
     from edgewise.config.schema import Route, UpstreamServer
+    from edgewise.server.cluster import ClusterTasks
     from edgewise.server.generation import Generation, Shared
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
@@ -46,6 +47,7 @@ class Controller:
         self._keeping = keeping
         self._requests = itertools.count(1)
         self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
+        self.cluster: ClusterTasks | None = None
         self.state: dict[str, Any] = {}
         """What the supervisor last told of the processes."""
         self.send: Callable[[m.ToSupervisor], None] = lambda message: None
@@ -134,12 +136,15 @@ class Controller:
         """Renew a certificate that edgewise keeps. Raises KeyError where there is none of that name."""
         self._keeping.renew(name, revoke=revoke)
 
-    async def reload(self) -> ReloadResult:
-        """Have the supervisor read its configuration again, and wait for what comes of it."""
+    async def reload(self, candidate: str = "") -> ReloadResult:
+        """Have the supervisor read its configuration again, and wait for what comes of it.
+
+        `candidate` is the id of a published version to try.
+        """
         request = next(self._requests)
         future: asyncio.Future[ReloadResult] = asyncio.get_running_loop().create_future()
         self._reloads[request] = future
-        self.send(m.ReloadWanted(request))
+        self.send(m.ReloadWanted(request, candidate))
         try:
             return await future
         finally:
@@ -165,6 +170,7 @@ class Controller:
             version=__version__,
             generation=self._generation.number,
             certificates=[(kept.name, kept.not_after, kept.failures) for kept in self._keeping.kept()],
+            cluster=self.cluster.figures() if self.cluster is not None else {},
         )
 
     def effective_config(self) -> dict[str, Any]:
@@ -175,6 +181,8 @@ class Controller:
                 upstream["sticky"].pop("secret")
         if values["state"] is not None:
             values["state"]["url"] = without_password(values["state"]["url"])
+        if values["cluster"] is not None:
+            values["cluster"].pop("key")
         values["sessions"].pop("secrets")
         acme = values["tls"]["acme"]
         if acme is not None:

@@ -6,13 +6,14 @@ import pickle
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgewise.contracts.shared import EndpointFlags, SlotMap
+from edgewise.contracts.shared import EndpointFlags, SlotMap, Suspicions
 from edgewise.router import route_names
 from edgewise.router.upstreams import endpoint_key
 from edgewise.telemetry.layout import MetricsMemory
 
 if TYPE_CHECKING:
     from edgewise.config import Config
+    from edgewise.state.versions import Version
 
 _SPARE = 512
 """Slots above twice what is configured at start, for what reloads add."""
@@ -26,14 +27,17 @@ class Generation:
     config: Config
     routes: SlotMap
     endpoints: SlotMap
+    version: Version | None = None
+    """What was published to all nodes and is part of the configuration; None where the node's file is all of it."""
 
-    def next(self, config: Config) -> Generation:
+    def next(self, config: Config, version: Version | None = None) -> Generation:
         """Return the generation after this one. Raises SlotsExhaustedError."""
         return Generation(
             self.number + 1,
             config,
             self.routes.assign(route_names(config)),
             self.endpoints.assign(endpoint_keys(config)),
+            version,
         )
 
     def dump(self) -> bytes:
@@ -54,6 +58,7 @@ class Shared:
 
     memory: MetricsMemory
     flags: EndpointFlags
+    suspicions: Suspicions
     generation: int
     routes: SlotMap
     endpoints: SlotMap
@@ -71,15 +76,15 @@ class Shared:
             self.flags.clear(slot)
 
 
-def first_generation(config: Config) -> tuple[Generation, Shared]:
+def first_generation(config: Config, version: Version | None = None) -> tuple[Generation, Shared]:
     """Return generation 1 and the shared memory for it and its successors."""
     route_capacity = 2 * len(route_names(config)) + _SPARE
     endpoint_capacity = 2 * len(endpoint_keys(config)) + _SPARE
     before = Generation(0, config, SlotMap(route_capacity), SlotMap(endpoint_capacity))
-    generation = before.next(config)
+    generation = before.next(config, version)
     memory = MetricsMemory(config.server.workers, route_capacity, endpoint_capacity)
-    flags = EndpointFlags(endpoint_capacity)
-    return generation, Shared(memory, flags, generation.number, generation.routes, generation.endpoints)
+    flags, suspicions = EndpointFlags(endpoint_capacity), Suspicions(endpoint_capacity)
+    return generation, Shared(memory, flags, suspicions, generation.number, generation.routes, generation.endpoints)
 
 
 def endpoint_keys(config: Config) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgewise.balancer.health import CheckStatus, HealthMonitor, Target
@@ -25,6 +26,8 @@ class HealthChecks:
     def __init__(self, flags: EndpointFlags) -> None:
         self._flags = flags
         self._monitor = HealthMonitor(self._verdict)
+        self.on_failure: Callable[[str], None] = lambda key: None
+        """Told the key of each server that turns out unhealthy."""
         self._slots: dict[str, int] = {}
         self._contexts: dict[str, tuple[tuple[UpstreamTls, bool], ssl.SSLContext]] = {}
         self._next: tuple[dict[str, int], dict[str, Target]] = ({}, {})
@@ -82,6 +85,12 @@ class HealthChecks:
         slot = self._slots.get(key)
         if slot is not None and self._flags.set(slot, UNHEALTHY, not healthy):
             log.warning("%s is %s: %s", key, "healthy again" if healthy else "unhealthy", result)
+            if not healthy:
+                self.on_failure(key)
+
+    def doubt(self, key: str) -> bool:
+        """Check a server at once; False where it is not checked."""
+        return self._monitor.doubt(key)
 
     def status(self) -> dict[str, CheckStatus]:
         """Return the state of each server that is checked."""

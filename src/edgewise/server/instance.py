@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.server.apps import Apps, app_specs, socket_path
+from edgewise.server.common import Common
+from edgewise.server.kept_versions import kept_directory
 from edgewise.server.run_directory import RunDirectory, RunDirectoryError, base_directory
 from edgewise.server.secret import state_directory, with_secrets
 
 if TYPE_CHECKING:
     from edgewise.config import Config
+    from edgewise.config.loader import Choose
     from edgewise.server.reactor import Reactor
 
 _MAX_PATH = 107
@@ -22,21 +25,25 @@ _MAX_PATH = 107
 class Instance:
     """Loads the configuration and completes it with what only this machine knows.
 
-    `read` returns the configuration, anew at each reload; `label` names its source, and tells instances apart.
+    `read` returns the configuration, anew at each reload, with what nodes have in common as it is chosen; `label`
+    names its source, and tells instances apart.
     """
 
-    def __init__(self, read: Callable[[], Config], label: str) -> None:
+    def __init__(self, read: Callable[[Choose], Config], label: str) -> None:
         self._read = read
         self.label = label
+        self.common = Common(kept_directory(state_directory(), label))
         self.pid = os.getpid()
         self._directory: RunDirectory | None = None
 
-    def load(self) -> Config:
+    def load(self, candidate: str = "") -> Config:
         """Return the configuration with sticky secrets, the directory of certificates and apps' sockets filled in.
 
-        Raises ConfigError, SecretError or RunDirectoryError.
+        `candidate` is the id of a published version to try. Raises ConfigError, SecretError or RunDirectoryError.
         """
-        config = with_secrets(self._read(), state_directory())
+        with self.common.trying(candidate):
+            config = self._read(self.common.choose)
+        config = with_secrets(config, state_directory())
         return self._with_app_servers(with_tls_directory(config))
 
     def _with_app_servers(self, config: Config) -> Config:

@@ -23,6 +23,7 @@ from edgewise.state.opening import Options, open_engine
 if TYPE_CHECKING:
     from edgewise.config import Config
     from edgewise.server.generation import Generation
+    from edgewise.state.adoption import Standing
     from edgewise.state.transfer import Portable
 
 log = logging.getLogger("edgewise.state")
@@ -46,6 +47,7 @@ class Membership:
             config=configuration_digest(generation.config),
         )
         self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     @property
     def id(self) -> str:
@@ -61,6 +63,13 @@ class Membership:
         """Tell of another generation from the next sign of life on."""
         self._node.generation = generation.number
         self._node.config = configuration_digest(generation.config)
+        self._changed.set()
+
+    def acknowledge(self, standing: Standing) -> None:
+        """Tell at once how far this node is with the published configuration."""
+        if self._node.standing != standing:
+            self._node.standing = standing
+            self._changed.set()
 
     async def _run(self) -> None:
         assert self._state is not None
@@ -86,6 +95,7 @@ class Membership:
         lost = False
         sweep = getattr(engine, "sweep", None)
         while True:
+            self._changed.clear()
             try:
                 await nodes.tell(engine, self._node)
                 if sweep is not None:
@@ -97,7 +107,8 @@ class Membership:
                 if not lost:
                     log.error("the engine of shared state is lost: %s", error)
                 lost = True
-            await asyncio.sleep(nodes.EVERY)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), _RETRY if lost else nodes.EVERY)
 
     async def close(self) -> None:
         """Leave."""

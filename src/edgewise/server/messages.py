@@ -111,6 +111,8 @@ class ReloadWanted(msgspec.Struct, tag="reload_wanted"):
     """From the control process: read the configuration again; answered by ReloadAnswer."""
 
     request: int
+    candidate: str = ""
+    """Id of a published version to try; "" to go on with the present one."""
 
 
 class CertificatesWanted(msgspec.Struct, tag="certificates_wanted"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -30,36 +31,43 @@ _APPS = "apps"
 
 
 class Reloads:
-    """Runs one reload after another; those asked for meanwhile become one that follows."""
+    """Runs one reload after another; those asked for meanwhile become one that follows, candidates one each."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._transaction: Transaction | None = None
         self._waiting: list[ReloadReport] = []
+        self._candidates: deque[tuple[str, ReloadReport]] = deque()
+        """Published versions to be tried, by their ids."""
         self._reports: list[ReloadReport] = []
         self._notes: list[str] = []
         self.last: dict[str, object] | None = None
         """How the last reload ended, for `status`."""
 
-    def request(self, report: ReloadReport) -> None:
-        """Reload now, or after the reload under way; `report` is told how it ended."""
+    def request(self, report: ReloadReport, candidate: str = "") -> None:
+        """Reload now, or after the reload under way; `report` is told how it ended.
+
+        With `candidate`, the id of a published version, that is tried, and kept where it can be used.
+        """
         supervisor = self._supervisor
         if supervisor.draining or not supervisor.serving:
             reason = "edgewise is stopping" if supervisor.draining else "edgewise is still starting"
             log.error("not reloaded: %s", reason)
             report(supervisor.generation.number, [m.Problem(reason)])
-        elif self._transaction is not None:
-            self._waiting.append(report)
-        else:
+        elif self._transaction is None:
             self._reports = [report]
-            self._begin()
+            self._begin(candidate)
+        elif candidate:
+            self._candidates.append((candidate, report))
+        else:
+            self._waiting.append(report)
 
-    def _begin(self) -> None:
+    def _begin(self, candidate: str = "") -> None:
         notify.reloading()
         supervisor = self._supervisor
         try:
-            config = supervisor.instance.load()
-            generation = supervisor.generation.next(config)
+            config = supervisor.instance.load(candidate)
+            generation = supervisor.generation.next(config, supervisor.instance.common.version)
             contexts = build_contexts(config, supervisor.certificates.contexts)
             listeners = wanted(config)
             added = supervisor.listeners.add(listeners)
@@ -146,6 +154,8 @@ class Reloads:
 
     def _finish(self, generation: Generation) -> None:
         self._supervisor.apps.commit()
+        if generation.version is not None:
+            self._supervisor.instance.common.accept(generation.version)
         for note in self._notes:
             log.warning("reload: %s", note)
         log.info("reloaded: generation %d runs", generation.number)
@@ -174,3 +184,7 @@ class Reloads:
         if self._waiting:
             self._reports, self._waiting = self._waiting, []
             self._begin()
+        elif self._candidates:
+            candidate, report = self._candidates.popleft()
+            self._reports = [report]
+            self._begin(candidate)

@@ -87,7 +87,7 @@ class Supervisor:
         self.apps = self.instance.apps(self.reactor)
         self.generation: Generation
         self.shared: Shared
-        self.generation, self.shared = first_generation(config)
+        self.generation, self.shared = first_generation(config, self.instance.common.version)
         self.state_writer = state_setup(config)
         if config.state is not None:
             os.environ[STATE_VARIABLE] = config.state.url  # for the managed apps

@@ -107,6 +107,8 @@ def restart_only(running: Config, wanted: Config) -> list[str]:
     if before != after:
         stays = without_password(before.url) if before is not None else "off"
         notes.append(f"state stays {stays}, as it was set up, until edgewise is restarted")
+    if running.cluster != wanted.cluster:
+        notes.append("cluster stays as it was until edgewise is restarted")
     if _share_key(running) != _share_key(wanted) and None not in (_share_key(running), _share_key(wanted)):
         notes.append("tls.acme.share_key stays as it was until edgewise is restarted")
     return notes

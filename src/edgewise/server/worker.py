@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvloop
 
+from edgewise.contracts.shared import SuspicionReader
 from edgewise.gateway.sharing import Sharing
 from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
@@ -104,6 +105,7 @@ class Worker:
         self._certificates = setup.certificates
         self._draining = False
         self._flags_seen = -1
+        self._suspicions = SuspicionReader(setup.shared.suspicions)
         self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
         self._discovery = Discovery(self._discovered)
         self._resolution: Resolution | None = None
@@ -240,6 +242,7 @@ class Worker:
     def _tick(self) -> None:
         now = time.monotonic()
         self._apply_flags()
+        self._apply_suspicions()
         for upstream in self._current.upstreams.values():
             if upstream.outlier is not None:
                 upstream.outlier.tick(now)
@@ -254,6 +257,15 @@ class Worker:
             self._flags_seen = flags.generation
             for upstream in self._current.upstreams.values():
                 flags.apply(upstream)
+
+    def _apply_suspicions(self) -> None:
+        """Bear less with the servers that other nodes find failing."""
+        slots = self._suspicions.slots()
+        if slots:
+            for upstream in self._current.upstreams.values():
+                for endpoint in upstream.endpoints:
+                    if endpoint.slot in slots and upstream.outlier is not None:
+                        upstream.outlier.suspect(endpoint)
 
     def _terminated(self) -> None:
         self._drain(self._setup.generation.config.server.drain_timeout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgewise.contracts.state import StateEngine
+from edgewise.state.adoption import Standing
 
 PREFIX = "nodes/"
 EVERY = 3.0
@@ -26,6 +27,8 @@ class Node(msgspec.Struct):
     """Of its configuration."""
     config: str
     """First digits of a hash of the configuration in force: the same on nodes that run the same."""
+    standing: Standing | None = None
+    """With what is published to all nodes; None where the node does not follow that."""
 
 
 async def tell(engine: StateEngine, node: Node) -> None:

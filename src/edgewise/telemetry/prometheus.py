@@ -61,6 +61,16 @@ _WORKER_FIELDS = (
     ("edgewise_access_log_dropped_lines_total", "counter", "Access-log lines that could not be written.", "log_drops"),
 )
 
+_CLUSTER_FIELDS = (
+    ("edgewise_cluster_version", "gauge", "Published configuration in force; 0: the node's own file.", "applied"),
+    ("edgewise_cluster_newest_version", "gauge", "Newest published configuration that this node knows of.", "newest"),
+    ("edgewise_cluster_refused", "gauge", "1 where this node refuses the newest published configuration.", "refused"),
+    ("edgewise_cluster_hints_told_total", "counter", "Failing servers that other nodes were told of.", "told"),
+    ("edgewise_cluster_hints_withheld_total", "counter", "Failing servers not told of again so soon.", "withheld"),
+    ("edgewise_cluster_hints_heeded_total", "counter", "Hints of other nodes that made this one look.", "heeded"),
+    ("edgewise_cluster_hints_passed_over_total", "counter", "Hints too old, too many or not sealed.", "passed over"),
+)
+
 
 def render(
     memory: MetricsMemory,
@@ -71,11 +81,13 @@ def render(
     version: str = "",
     generation: int = 0,
     certificates: Sequence[tuple[str, float | None, int]] = (),
+    cluster: Mapping[str, int] = {},
 ) -> str:
     """Return every metric, summed over workers where `worker` is no label.
 
     `routes` maps a route's name to its slot, `endpoints` maps `upstream/server` to its slot (`SlotMap.present`).
-    `certificates` are (name, Unix time of its end where there is one, failures in a row).
+    `certificates` are (name, Unix time of its end where there is one, failures in a row). `cluster` holds what
+    _CLUSTER_FIELDS name, as far as there is anything to tell.
     """
     lines = [
         *_family("edgewise_build_info", "gauge", "Always 1.", [(_labels(version=version), 1)]),
@@ -84,6 +96,7 @@ def render(
         *_endpoint_lines(memory, endpoints, flags),
         *_worker_lines(memory),
         *_certificate_lines(certificates),
+        *_cluster_lines(cluster),
     ]
     return "\n".join(lines) + "\n"
 
@@ -153,6 +166,12 @@ def _certificate_lines(certificates: Sequence[tuple[str, float | None, int]]) ->
     yield from _family("edgewise_tls_certificate_not_after_seconds", "gauge", text, ends)
     text = "Attempts in a row to get the certificate that failed."
     yield from _family("edgewise_tls_certificate_failures", "gauge", text, failures)
+
+
+def _cluster_lines(cluster: Mapping[str, int]) -> Iterator[str]:
+    for name, kind, text, field in _CLUSTER_FIELDS:
+        if field in cluster:
+            yield from _family(name, kind, text, [("", cluster[field])])
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, int]]) -> Iterator[str]:
