@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from edgewise.cache.directives import of_request
+from edgewise.cache.directives import NOTHING, of_request
 from edgewise.cache.key import Keys
 from edgewise.cache.settings import CacheSettings
 from edgewise.http.head import NO_BODY, RequestHead
-from edgewise.http.preconditions import conditions
+from edgewise.http.preconditions import Conditions, conditions
 
+_TELLING = frozenset(name.replace("_", "-").encode() for name in Conditions._fields) | {
+    b"cache-control",
+    b"authorization",
+}
+"""Fields without which a request says nothing to a cache."""
 _MOST_VARIANTS = 4
 
 
@@ -16,19 +21,22 @@ class CacheRequest:
 
     __slots__ = (
         "_variants", "authorized", "conditions", "head", "head_only", "key", "keys", "max_age", "max_stale",
-        "min_fresh", "no_cache", "no_store", "only_if_cached", "plain", "ranged", "scheme", "stale_if_error", "url",
+        "min_fresh", "no_cache", "no_store", "only_if_cached", "plain", "ranged", "scheme", "stale_if_error",
+        "straight", "url",
     )  # fmt: skip
 
     def __init__(self, head: RequestHead, scheme: bytes, keys: Keys, settings: CacheSettings) -> None:
-        said = of_request(head.fields)
+        fields = head.fields
+        told = {field.name for field in fields if field.name in _TELLING}
+        said = of_request(fields) if b"cache-control" in told else NOTHING
         heeded = settings.request_directives
         self.head = head
         self.scheme = scheme
         self.keys = keys
-        self.key = keys.key(head, scheme)
-        self.url = keys.url(head.authority, scheme, head.path, head.query)
+        self.url = keys.url_of(head, scheme)
+        self.key = keys.key(head, scheme, self.url)
         self.head_only = head.method == b"HEAD"
-        self.authorized = head.get(b"authorization") is not None
+        self.authorized = b"authorization" in told
         self.no_store = said.no_store
         self.only_if_cached = said.only_if_cached
         self.no_cache = heeded and (said.no_cache or bool(said.no_cache_fields))
@@ -38,7 +46,7 @@ class CacheRequest:
         self.stale_if_error = said.stale_if_error if heeded else None
         self.plain = not (self.no_cache or self.only_if_cached or self.max_age is not None or bool(self.min_fresh))
         """A fresh object may be used without another look."""
-        self.conditions = conditions(head)
+        self.conditions = conditions(head) if told else None
         """None: the answer is neither 304 nor 206."""
         self.ranged = self.conditions is not None and bool(self.conditions.range) and not self.head_only
         self._variants: dict[tuple[bytes, ...], bytes] = {}

@@ -22,7 +22,7 @@ from edgewise.cache.stored import Stored
 from edgewise.cache.storing import Refusal, judge
 from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
 from edgewise.cache.vary import codings
-from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use
+from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use, Whole
 from edgewise.http.head import Field, RequestHead, ResponseHead
 
 _T = TypeVar("_T")
@@ -30,6 +30,8 @@ NAME = "edgewise"
 """Of this cache in Cache-Status."""
 _MOST_KNOWN = 8192
 """Keys of which it is remembered that answers are not shared, or by what they vary."""
+_AT_ONCE = 65536
+"""Bytes of content that are given to a client in one go."""
 _UNSHARED_SECONDS = 120.0
 """Time for which requests for what could not be stored do not wait for one another."""
 _OF_REUSE = {
@@ -62,6 +64,22 @@ class HttpCache:
     def request(self, head: RequestHead, scheme: bytes) -> CacheRequest | None:
         """Return what a request head says to the cache; None where it cannot be answered from one."""
         return cache_request(head, scheme, self._keys, self.settings)
+
+    def at_once(self, request: CacheRequest, now: float) -> Whole | None:
+        """Return the whole answer where it is stored, fresh and small, made once a second."""
+        if not request.straight:
+            return None
+        stored = self._store.find(request)
+        if stored is None or now >= stored.fresh_until:
+            return None
+        served = stored.served
+        if served is not None and served.second == int(now):
+            return served
+        if len(stored.body) > _AT_ONCE:
+            return None
+        status, head, _, _ = answer(stored, request, now, cache_status.hit(NAME, stored.ttl(now)))
+        served = stored.served = Whole(int(now), status, head + b"\r\n", stored.body)
+        return served
 
     def find(self, request: CacheRequest | None, now: float) -> Found:
         """Return how a request is answered."""

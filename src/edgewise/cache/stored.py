@@ -12,11 +12,12 @@ from edgewise.http.head import Field
 
 if TYPE_CHECKING:
     from edgewise.cache.directives import Directives
+    from edgewise.contracts.cache import Whole
 
 _ETAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*+"')
-OVERHEAD = 1600
+OVERHEAD = 1100
 """Bytes an object is taken to cost beside its key, its fields and its content."""
-_FIELD_OVERHEAD = 220
+_FIELD_OVERHEAD = 180
 """Bytes a field is taken to cost beside its bytes: a tuple, two bytes objects, their parts in the head."""
 
 
@@ -30,7 +31,7 @@ class Stored:
     __slots__ = (
         "body", "born", "checked", "date", "etag", "fields", "forbids_stale", "fresh_until", "head",
         "immutable", "key", "lines", "modified", "newer", "no_cache", "older", "primary", "reason", "received",
-        "stale_if_error", "stale_while_revalidate", "status", "strict", "tags", "url", "vary", "visited",
+        "served", "stale_if_error", "stale_while_revalidate", "status", "strict", "tags", "url", "vary", "visited",
     )  # fmt: skip
 
     def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
@@ -75,6 +76,8 @@ class Stored:
         self.checked = 0
         """The last purge that it was compared with; at first, the last one before its request went out."""
         self.visited = False
+        self.served: Whole | None = None
+        """The answer of the present second, for requests that ask for no part of it."""
         self.newer: Stored | None = None
         self.older: Stored | None = None
 

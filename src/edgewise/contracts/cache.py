@@ -45,6 +45,17 @@ class Found(NamedTuple):
     """Cache-Status line (RFC 9211); of a fetch, for the request that goes out."""
 
 
+class Whole(NamedTuple):
+    """A whole answer that is good for a second."""
+
+    second: int
+    """Of the epoch."""
+    status: int
+    head: bytes
+    """Through the empty line."""
+    content: bytes
+
+
 class Asked(NamedTuple):
     """What a server is asked for."""
 
@@ -101,6 +112,9 @@ class RouteCache(Protocol):
 
     def find(self, request: Any, now: float) -> Found:
         """Return how a request is answered; `request` may be None."""
+
+    def at_once(self, request: Any, now: float) -> Whole | None:
+        """Return the whole answer where it is stored, fresh and small; None: `find` knows more. The way of most hits."""
 
     def asked(self, request: Any, stored: Any) -> Asked:
         """Return what a server is asked for; with `stored`, whether that is still good."""

@@ -20,10 +20,15 @@ def look(exchange: Exchange) -> bool:
     """Answer from the cache, or have the request wait for a fetch; False: it goes on to a server."""
     plan, cache = exchange.plan, exchange.route.cache
     assert cache is not None
-    request = plan.cached
+    request, now = plan.cached, time()
     if request is None:
         request = plan.cached = cache.request(plan.request, _scheme(exchange))
-    found = cache.find(request, time())
+    elif not plan.close and plan.request.minor and not exchange.client.closing:
+        whole = cache.at_once(request, now)
+        if whole is not None:
+            lifecycle.send_whole(exchange, whole.status, whole.head, whole.content)
+            return True
+    found = cache.find(request, now)
     use = found.use
     if use is Use.PASS or use is Use.UNSATISFIED:
         exchange.cache_status = found.status

@@ -370,13 +370,18 @@ def answer_planned(exchange: Exchange) -> None:
         plan.rendered = head[:-2], content
     start, content = plan.rendered
     head = b"%bDate: %b\r\n\r\n" % (start, format_date(time()))
-    exchange.status = plan.answer.status
+    return send_whole(exchange, plan.answer.status, head, content)
+
+
+def send_whole(exchange: Exchange, status: int, head: bytes, content: bytes) -> None:
+    """Send an answer that is complete."""
+    exchange.status = status
     exchange.answered = True
     exchange.response_bytes = len(head) + len(content)
+    client = exchange.client
     client.finishing = True
     if client.send_head(head, content, end=True):
         finish(exchange)
-    return None
 
 
 def answer(exchange: Exchange, response: Answer) -> None:
