@@ -62,8 +62,8 @@ Match = Callable[[RequestHead], "tuple[Route, Params] | Refusal"]
 class PlainMatch(Protocol):
     """Finds the route of a request that came without TLS."""
 
-    def __call__(self, head: RequestHead, *, trusted: bool) -> tuple[Route, Params] | Refusal:
-        """Match; `trusted`: the peer is one of `trusted_proxies`."""
+    def for_peers(self, *, trusted: bool) -> Match:
+        """Return how requests of peers match; `trusted`: they are `trusted_proxies`."""
 
     def with_tokens(self, tokens: Mapping[str, str]) -> PlainMatch:
         """Return the same that answers these http-01 challenges: token -> key authorization (RFC 8555 section 8.3)."""

@@ -65,7 +65,7 @@ def parse_request_head(
     coding, 505, else 400; after any of them the connection cannot be used further.
     """
     match = _REQUEST_LINE.match(head)
-    if match is None or head.find(_END) + 4 != len(head):
+    if match is None or not head.endswith(_END):
         raise _bad_request_line(head)
     method, target, path, escape, query, other, version = match.groups()
     at = match.end()
@@ -155,12 +155,12 @@ def _field_lines(head: bytes, at: int) -> tuple[FieldLines, bytes]:
         value = 15
         start = head.rfind(b"\r\nAuthorization:", at - 2) + 2
         if start < 2:
-            return LINES[head[at:-2]], b""
+            return LINES[head[at:]], b""
     end = head.find(b"\r\n", start)
     secret = head[start:end]
     secret = head[start : end + 2] if _is_as_sent(secret, value) else parse_field(secret).line
     if end + 4 == len(head):
-        return LINES[head[at:start]], secret
+        return LINES[head[at:start] + b"\r\n"], secret
     return LINES[around(head[at:start], head[end + 2 : -2])], secret
 
 
@@ -176,8 +176,8 @@ def _is_as_sent(line: bytes, value: int) -> bool:
 
 
 def _bad_request_line(head: bytes) -> ProtocolError:
-    if head.find(_END) + 4 != len(head):
-        return ProtocolError(400, "head does not end with its first empty line")
+    if not head.endswith(_END):
+        return ProtocolError(400, "head does not end with an empty line")
     if _OTHER_VERSION.match(head):
         return ProtocolError(505, "HTTP version not supported")
     return ProtocolError(400, "malformed request line")

@@ -234,17 +234,21 @@ def parse_fields(block: bytes) -> tuple[Field, ...]:
 
 
 def around(before: bytes, after: bytes) -> bytes:
-    """Return the key in LINES of the field lines before and after one that is not kept: an empty line stands for it."""
+    """Return the key in LINES of the field lines before and after one that is not kept: an empty line stands for it.
+
+    Lines of which none is a secret, or only the last, have all of them before it. So there is one empty line in each
+    key, and any other is refused as a malformed field.
+    """
     return b"%b\r\n%b" % (before, after)
 
 
 def parse_lines(block: bytes) -> FieldLines:
-    """Parse the field lines of a request, each with its CRLF, with or without the gap that `around` leaves.
+    """Parse the field lines of a request, each with its CRLF, and the gap that `around` leaves among or behind them.
 
     Raises ProtocolError: 417, 501 transfer coding, else 400.
     """
-    before, gap, after = (b"\r\n" + block).partition(b"\r\n\r\n")
-    lines = FieldLines(parse_fields(before[2:] + b"\r\n" if gap and before else before[2:]), parse_fields(after))
+    before, _, after = (b"\r\n" + block).partition(b"\r\n\r\n")
+    lines = FieldLines(parse_fields(before[2:] + b"\r\n" if before else b""), parse_fields(after))
     fields = lines.before + lines.after
     authority, framed, options, protocol, expect = governing(fields)
     if authority is not None:

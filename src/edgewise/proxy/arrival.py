@@ -166,15 +166,19 @@ class Arrival:
             self._settle(tls=True)
 
     def _settle(self, *, tls: bool) -> None:
-        """The connection speaks HTTP from here on."""
+        """The connection speaks HTTP from here on.
+
+        After a handshake nothing is read at once: what the client asks mostly follows in a packet of its own, and
+        OpenSSL takes only whole records from the socket, so the poll tells of one that is there.
+        """
         self._wake_from(1)
-        sock = self._detach()
-        if tls and sock.selected_alpn_protocol() == "h2":
+        sock = self._part()
+        if not tls:
+            self._engine.settle(self._listener, sock, self._peer).on_readable()
+        elif sock.selected_alpn_protocol() == "h2":
             self._engine.settle_http2(self._listener, sock, self._peer, self._tls_key)
-            return
-        client = self._engine.settle(self._listener, sock, self._peer)
-        client.tls_key = self._tls_key if tls else None
-        client.on_readable()
+        else:
+            self._engine.settle(self._listener, sock, self._peer).tls_key = self._tls_key
 
     def _tunnel(self, server_name: str | None) -> None:
         """Layer 4: choose an upstream and join the two (SNI passthrough where names are given)."""
@@ -195,11 +199,15 @@ class Arrival:
         self._engine.connections.add(client)
         lifecycle.begin_tunnel(client, tunnel_plan(route.route), group)
 
-    def _detach(self) -> Any:
+    def _part(self) -> Any:
+        """Give the socket to whom it is for, who takes over its reader too."""
         sock, self._sock = self._sock, None
-        self._engine.remove_reader(self.fd)
         self._engine.connections.discard(self)
         return sock
+
+    def _detach(self) -> Any:
+        self._engine.remove_reader(self.fd)
+        return self._part()
 
     def expired(self, now: float) -> None:
         """No whole header or handshake in time."""

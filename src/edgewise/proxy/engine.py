@@ -81,7 +81,7 @@ class Listener:
 def _seen_by(kind: Kind, table: Table, *, trusted: bool) -> Table:
     """Return the table as a listener of this kind sees it: where plain and TLS differ, and for which peers."""
     if kind == "plain" and table.match_plain is not None:
-        return replace(table, match=partial(table.match_plain, trusted=trusted))
+        return replace(table, match=table.match_plain.for_peers(trusted=trusted))
     if kind == "tls" and table.match_tls is not None:
         return replace(table, match=table.match_tls)
     return table
@@ -225,8 +225,6 @@ class Engine:
         self.add_reader(connection.fd, connection.on_readable)
         if data:
             connection.received(data)
-        else:
-            connection.on_readable()
 
     def _is_refused(self, client: Downstream) -> bool:
         """Has the client's address asked too much in vain over HTTP/2?"""

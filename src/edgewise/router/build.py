@@ -11,14 +11,14 @@ from random import random
 from typing import TYPE_CHECKING, Protocol
 
 from edgewise.contracts.plan import Answer, Params, Route
-from edgewise.contracts.table import Limits, Refusal, Table, TcpRoute
+from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.http.targets import normalise_path
 from edgewise.router.caching import caches, route_cache
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
 from edgewise.router.limits import rate_limit
-from edgewise.router.match import Matcher, NoMatch
+from edgewise.router.match import Matcher, route_finder
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
 from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
 from edgewise.router.upstreams import build_upstreams
@@ -79,7 +79,7 @@ def build(
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
-    match = _match(config, routes, internal=False)
+    match = route_finder(Matcher(config.routes), routes)
     contexts = contexts or _contexts(config, previous)
     unmatched = Route(UNMATCHED, rows[UNMATCHED])
     match_plain = match_tls = None
@@ -93,7 +93,7 @@ def build(
     return Table(
         generation=previous.generation + 1 if previous is not None else 1,
         match=match,
-        match_internal=_match(config, routes, internal=True) if internal else None,
+        match_internal=route_finder(Matcher(config.routes, internal=True), routes) if internal else None,
         routes=routes,
         upstreams=upstreams,
         unmatched=unmatched,
@@ -119,20 +119,6 @@ def route_names(config: Config) -> list[str]:
         twins = sum(other == name or other.startswith(f"{name} #") for other in names)
         names.append(f"{name} #{twins + 1}" if twins else name)
     return [*names, UNMATCHED]
-
-
-def _match(
-    config: Config, routes: tuple[Route, ...], *, internal: bool
-) -> Callable[[RequestHead], tuple[Route, Params] | Refusal]:
-    find = Matcher(config.routes, internal=internal).match
-
-    def match(head: RequestHead) -> tuple[Route, Params] | Refusal:
-        found = find(head.host, head.path, head.method, head.query, head)
-        if isinstance(found, NoMatch):
-            return Refusal(found.status, found.allowed)
-        return routes[found[0]], found[1]
-
-    return match
 
 
 def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream], before: Mapping[str, Route]) -> Route:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgewise.config.addresses import LISTEN_HOST, parse_address
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Match, Refusal, TlsContexts
+from edgewise.protocols.memo import Memo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,23 +40,35 @@ class PlainMatch:
         self._challenge, self._redirect = routes
         self._port = port
         self._tokens = {CHALLENGES + token.encode(): value.encode() for token, value in (tokens or {}).items()}
+        # What there is a certificate for changes only by a refresh, and `with_tokens` follows each.
+        self._certified: Memo[bool] = Memo(self._is_certified, entries=1024, longest=255)
 
     def with_tokens(self, tokens: Mapping[str, str]) -> PlainMatch:
         """Return the same that answers these challenges: token -> key authorization."""
         return PlainMatch(self._match, self._contexts, (self._challenge, self._redirect), self._port, tokens)
 
-    def __call__(self, head: RequestHead, *, trusted: bool) -> tuple[Route, Params] | Refusal:
-        """Match; a trusted proxy in front knows whether the client came by HTTPS."""
-        if head.path.startswith(CHALLENGES):
-            answer = self._tokens.get(head.path)
+    def for_peers(self, *, trusted: bool) -> Match:
+        """Return how requests of `trusted_proxies` match, or those of all other peers."""
+        return self._match_trusted if trusted else self._match_plain
+
+    def _match_trusted(self, head: RequestHead) -> tuple[Route, Params] | Refusal:
+        """A trusted proxy in front knows whether the client came by HTTPS."""
+        if head.get(b"x-forwarded-proto") == b"http" or head.path.startswith(CHALLENGES):
+            return self._match_plain(head)
+        return self._match(head)
+
+    def _match_plain(self, head: RequestHead) -> tuple[Route, Params] | Refusal:
+        path, host = head.path, head.host
+        if path.startswith(CHALLENGES):
+            answer = self._tokens.get(path)
             return self._match(head) if answer is None else (self._challenge, {"answer": answer})
-        if self._port is None or head.path[:1] != b"/" or (trusted and head.get(b"x-forwarded-proto") != b"http"):
+        if self._port is None or not self._certified[host] or path == b"*":
             return self._match(head)
-        host = head.host.decode("latin-1")
-        if not host or not self._contexts.certified(host):
-            return self._match(head)
-        authority = head.host if self._port == _HTTPS_PORT else b"%b:%d" % (head.host, self._port)
+        authority = host if self._port == _HTTPS_PORT else b"%b:%d" % (host, self._port)
         return self._redirect, {"location": b"https://%b%b" % (authority, head.target)}
+
+    def _is_certified(self, host: bytes) -> bool:
+        return host != b"" and self._contexts.certified(host.decode("latin-1"))
 
 
 def plain_routes(row: int) -> tuple[Route, Route]:

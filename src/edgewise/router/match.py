@@ -13,10 +13,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from edgewise.contracts.table import Refusal
+from edgewise.protocols.memo import Memo
 from edgewise.router.patterns import EXACT, HostPattern, PathPattern, longest_suffix
 
 if TYPE_CHECKING:
     from edgewise.config.schema import Route
+    from edgewise.contracts import plan
+    from edgewise.contracts.table import Match
     from edgewise.http.head import RequestHead
 
 PRESENT = "*"
@@ -86,7 +90,7 @@ class Candidate:
 class _HostTable:
     """The candidates of one host pattern, found by literal path text."""
 
-    __slots__ = ("_by_lead", "_exact", "_longest", "_root")
+    __slots__ = ("_by_beginning", "_by_lead", "_exact", "_longest", "_root")
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self._exact: dict[bytes, list[Candidate]] = {}
@@ -96,23 +100,23 @@ class _HostTable:
             table.setdefault(candidate.path.lead, []).append(candidate)
         self._root = self._by_lead.pop(b"", [])
         self._longest = max(map(len, self._by_lead), default=0)
+        self._by_beginning: Memo[list[Candidate]] = Memo(self._find_by_lead, entries=256, longest=256)
+        """A path up to where no lead reaches -> the candidates whose lead it begins with."""
 
     def find(self, path: bytes) -> list[Candidate]:
         """Return the candidates whose literal beginning is that of `path`, most specific first."""
-        found = self._find_by_lead(path) if self._longest else self._root
+        found = self._by_beginning[path[: self._longest + 1]] if self._longest else self._root
         exact = self._exact.get(path)
         return found if exact is None else exact + found
 
-    def _find_by_lead(self, path: bytes) -> list[Candidate]:
+    def _find_by_lead(self, beginning: bytes) -> list[Candidate]:
         found: list[Candidate] = []
-        get = self._by_lead.get
-        # Bounded by the longest configured pattern, however many slashes a request has.
-        at = len(path) if len(path) <= self._longest else path.rfind(b"/", 0, self._longest + 1)
+        at = len(beginning) if len(beginning) <= self._longest else beginning.rfind(b"/")
         while at > 0:
-            more = get(path[:at])
+            more = self._by_lead.get(beginning[:at])
             if more is not None:
                 found = _merged(found, more)
-            at = path.rfind(b"/", 0, at)
+            at = beginning.rfind(b"/", 0, at)
         return _merged(found, self._root)
 
 
@@ -195,6 +199,16 @@ class Matcher:
         if candidate.methods is not None and method not in candidate.methods:
             return f"method is {_shown(method)}, wanted {_shown(b' or '.join(sorted(candidate.methods)))}"
         return None
+
+
+def route_finder(matcher: Matcher, routes: Sequence[plan.Route]) -> Match:
+    """Return how a table finds the one of `routes`, in the matcher's order, that answers a request."""
+
+    def match(head: RequestHead) -> tuple[plan.Route, plan.Params] | Refusal:
+        found = matcher.match(head.lines.host, head.path, head.method, head.query, head)
+        return Refusal(found.status, found.allowed) if isinstance(found, NoMatch) else (routes[found[0]], found[1])
+
+    return match
 
 
 def _merged(first: list[Candidate], second: list[Candidate]) -> list[Candidate]:

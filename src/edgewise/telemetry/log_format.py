@@ -54,6 +54,7 @@ class Entry(NamedTuple):
 Render = Callable[[Sequence[Entry], float], list[str]]
 """(entries, wall-clock minus monotonic seconds) -> ASCII lines, each with its newline."""
 
+_THOUSANDTHS = [f".{number:03d}" for number in range(1000)]
 _PLAIN = bytes(byte for byte in range(0x20, 0x7F) if byte not in b'"\\')
 """Bytes that need no escape in either format."""
 _SHOWN = bytes(byte if byte in _PLAIN else 0x20 for byte in range(256))
@@ -78,7 +79,6 @@ def json_renderer() -> Render:
     """Return a renderer of JSON lines, one object a line (the fields are listed in docs/observability.md)."""
     outcomes = _Memo(_json_outcome)
     strings = _Memo(json_string)
-    durations = _Memo(_milliseconds)
     stamps = _Memo(_timestamp)
 
     def shared_members(plan: Plan) -> str:
@@ -109,15 +109,15 @@ def json_renderer() -> Render:
         for plan, client, started, connected, dispatched, first, ended, sent, request_id, context, outcome in entries:
             trace = plan.trace
             began = connected or dispatched
-            queue = durations[floor((began - started) * 1e6)] if began else "0.000"
-            connect = durations[floor(((dispatched or ended) - connected) * 1e6)] if connected else "0.000"
-            wait = durations[floor((first - dispatched) * 1e6)] if first else "0.000"
+            queue = _milliseconds(began - started) if began > started else "0.000"
+            connect = _milliseconds((dispatched or ended) - connected) if connected else "0.000"
+            wait = _milliseconds(first - dispatched) if first else "0.000"
             lines.append(
                 f'{{"ts":"{stamps[floor((started + offset) * 1e3)]}",{plan.log or plan_members(plan)},'
                 f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]},"request_id":"{request_id}",'
                 f'"trace_id":"{request_id if trace is None else trace[0]}",'
                 f'"t":{{"queue":{queue},"connect":{connect},"first":{wait},'
-                f'"total":{durations[floor((ended - started) * 1e6)]}}}{_json_context(context) if context else ""}}}\n'
+                f'"total":{_milliseconds(ended - started)}}}{_json_context(context) if context else ""}}}\n'
             )
         return lines
 
@@ -202,9 +202,10 @@ def _escape_delete(encoded: str) -> str:
     return encoded.replace("\x7f", "\\u007f")
 
 
-def _milliseconds(microseconds: int) -> str:
-    milliseconds, rest = divmod(max(microseconds, 0), 1000)
-    return f"{milliseconds}.{rest:03d}"
+def _milliseconds(seconds: float) -> str:
+    """Return a duration in milliseconds, cut to whole microseconds; 0.000 for a negative one."""
+    microseconds = max(floor(seconds * 1e6), 0)
+    return f"{microseconds // 1000}{_THOUSANDTHS[microseconds % 1000]}"
 
 
 def _timestamp(milliseconds: int) -> str:

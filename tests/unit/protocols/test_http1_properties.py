@@ -92,10 +92,18 @@ def test_a_remembered_head_is_parsed_as_an_unknown_one(head: bytes) -> None:
 def test_parsing_around_a_secret_is_parsing_the_whole_block(head: bytes) -> None:
     parsed = verdict(head)
     if isinstance(parsed, RequestHead):
-        whole = http1_fields.parse_lines(head[head.index(b"\r\n") + 2 : -2])
+        whole = http1_fields.parse_lines(head[head.index(b"\r\n") + 2 :])
         assert (parsed.fields, parsed.forward) == (whole.before, whole.forward)
         assert (parsed.lines.telling, parsed.lines.connection) == (whole.telling, whole.connection)
         assert parsed.body == whole.body
+
+
+@settings(deadline=None)
+@given(request_heads(), st.data())
+def test_an_empty_line_before_the_last_is_refused(head: bytes, data: st.DataObject) -> None:
+    ends = [found.end() for found in re.finditer(b"\r\n", head)]
+    at = data.draw(st.sampled_from(ends))
+    assert not isinstance(verdict(head[:at] + b"\r\n" + head[at:]), RequestHead)
 
 
 @settings(deadline=None)

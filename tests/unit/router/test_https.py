@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def plain(
 ) -> Answer | None:
     """Return what a plain listener answers itself; None where it goes to the upstream."""
     assert table.match_plain is not None
-    seen = replace(table, match=partial(table.match_plain, trusted=trusted))
+    seen = replace(table, match=table.match_plain.for_peers(trusted=trusted))
     head = "".join(f"{line}\r\n" for line in (f"{method} {target} HTTP/1.1", f"Host: {host}", *lines, ""))
     return make_plan(seen, head.encode(), b"http", trusted=trusted).answer
 
