@@ -8,6 +8,7 @@ from edgewise.cache.directives import MOST_SECONDS, Directives, parse_seconds
 from edgewise.cache.settings import CacheSettings
 from edgewise.http.dates import parse_date
 from edgewise.http.head import Field
+from edgewise.protocols.memo import Memo
 
 HEURISTICALLY_CACHEABLE = frozenset((200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501))
 """Statuses that may be stored without a word about freshness (RFC 9110 section 15.1)."""
@@ -74,10 +75,18 @@ def age_of(lines: tuple[Field, ...]) -> int:
     return parse_seconds(ages[0].partition(b",")[0].strip(b" \t")) or 0
 
 
-def timestamp(value: bytes) -> int | None:
-    """Return a date in seconds since the epoch, None where it is none; caches pay no heed to case (section 4.2)."""
+def _timestamp(value: bytes) -> int | None:
     date = parse_date(value)
     return parse_date(value.title().replace(b"Gmt", b"GMT")) if date is None else date
+
+
+_DATES: Memo[int | None] = Memo(_timestamp, entries=128, longest=40)
+"""Most responses of a second have the same Date."""
+
+
+def timestamp(value: bytes) -> int | None:
+    """Return a date in seconds since the epoch, None where it is none; caches pay no heed to case (section 4.2)."""
+    return _DATES[value]
 
 
 def _until_expiry(expires: list[bytes], date: float) -> float:

@@ -58,9 +58,10 @@ class Keys:
         self._counting = Counting(settings.session_cookies, settings.ignore_cookies)
         self.variants = Variants(self._counting, settings.languages)
 
-    def key(self, head: RequestHead, scheme: bytes) -> bytes:
+    def key(self, head: RequestHead, scheme: bytes, url: bytes | None = None) -> bytes:
         """Return the key of a request that came by `scheme` (b"http" or b"https"). Secrets in it are digests."""
-        url = self.url(head.authority, scheme, head.path, head.query)
+        if url is None:
+            url = self.url_of(head, scheme)
         key = b"%b://%b" % (scheme, url) if self._settings.scheme else url
         if not self._settings.headers and not self._settings.cookies:
             return key
@@ -69,6 +70,13 @@ class Keys:
         if self._settings.cookies:
             parts.append(blake2b(self._cookies.of(fields), digest_size=16).hexdigest().encode())
         return b"\n".join([key, *parts])
+
+    def url_of(self, head: RequestHead, scheme: bytes) -> bytes:
+        """Return the same as `url` for the target of a request."""
+        authority = head.authority
+        host = normal_authority(authority, scheme) if b":" in authority else head.host
+        query = self.query(head.query)
+        return host + head.path if query is None else b"%b%b?%b" % (host, head.path, query)
 
     def url(self, authority: bytes, scheme: bytes, path: bytes, query: bytes | None) -> bytes:
         """Return what a purge by URL, prefix, host or pattern goes by: `host[:port]/path[?query]`, without scheme.

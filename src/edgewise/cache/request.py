@@ -49,6 +49,8 @@ class CacheRequest:
         self.conditions = conditions(head) if told else None
         """None: the answer is neither 304 nor 206."""
         self.ranged = self.conditions is not None and bool(self.conditions.range) and not self.head_only
+        self.straight = self.plain and self.conditions is None and not self.head_only
+        """A fresh object may be sent whole without another look."""
         self._variants: dict[tuple[bytes, ...], bytes] = {}
 
     def variant(self, names: tuple[bytes, ...]) -> bytes:

@@ -29,6 +29,11 @@ def hit(name: str, ttl: int, *, key: str = "", detail: str = "") -> bytes:
     return _line([_bare(name), "hit", f"ttl={_integer(ttl)}"], key, detail)
 
 
+def hit_template(name: str) -> bytes:
+    """Return the line of a plain hit, made once: `template % ttl` is what `hit` returns."""
+    return hit(name, 0).replace(b"%", b"%%").replace(b"; ttl=0", b"; ttl=%d")
+
+
 def forwarded(
     name: str,
     why: Forwarded,

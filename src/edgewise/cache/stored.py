@@ -84,7 +84,7 @@ class Stored:
     @property
     def size(self) -> int:
         """Bytes it is taken to cost in memory."""
-        texts = 2 * len(self.lines) + len(self.head) + len(self.key) + len(self.primary) + len(self.url)
+        texts = 2 * len(self.lines) + 2 * len(self.head) + len(self.key) + len(self.primary) + len(self.url)
         return OVERHEAD + texts + _FIELD_OVERHEAD * len(self.fields) + len(self.tags) + len(self.body)
 
     @property

@@ -52,7 +52,7 @@ def judge(
         tags = _tags(request, response)
     except ValueError:
         return Refusal("tags")
-    stored = describe(request, response, settings, asked, received)
+    stored = _describe(request, response, said, life, settings, (asked, received))
     stored.tags = tags
     return stored if _worth_keeping(stored) else Refusal("stale")
 
@@ -116,6 +116,18 @@ def describe(
     """Return a response as an object without content and tags, whether it may be stored or not."""
     said = of_response(response.fields, settings.targets)
     life = lifetime(response.status, response.fields, said, settings, received)
+    return _describe(request, response, said, life, settings, (asked, received))
+
+
+def _describe(
+    request: CacheRequest,
+    response: ResponseHead,
+    said: Directives,
+    life: Lifetime,
+    settings: CacheSettings,
+    times: tuple[float, float],
+) -> Stored:
+    asked, received = times
     stored = Stored(response.status, response.reason, stored_fields(response, said, settings, received))
     stored.received = received
     stored.date = date_of(response.fields, received)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgewise.cache.status import Forwarded, forwarded, hit
+from edgewise.cache.status import Forwarded, forwarded, hit, hit_template
 from edgewise.http.structured import Token, parse_list
 from support.cache import NOW, stored
 
@@ -21,6 +21,11 @@ def parsed(line: bytes) -> tuple[object, dict[str, object]]:
 def test_2_1_a_hit_says_hit_and_its_time_left() -> None:
     assert hit("edgewise", 545) == b"Cache-Status: edgewise; hit; ttl=545\r\n"
     assert parsed(hit("edgewise", -7)) == ("edgewise", {"hit": True, "ttl": -7})
+
+
+@pytest.mark.parametrize("name", ["edgewise", "100% edge"])
+def test_a_line_made_once_is_the_line_made_each_time(name: str) -> None:
+    assert hit_template(name) % -5 == hit(name, -5)
 
 
 def test_2_4_time_left_is_negative_for_a_stale_response() -> None:
