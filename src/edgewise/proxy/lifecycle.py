@@ -319,6 +319,7 @@ def whole(exchange: Exchange, connection: Connection, plan: ResponsePlan, *, reu
     """The server's answer is complete: free its connection, and finish once the client has it all."""
     now = monotonic()
     attempts.ended(exchange, not plan.gateway_error)
+    exchange.upstream = None  # it may serve others from here on, while the client has not read everything yet
     body = exchange.body
     if reusable and (body is None or body.complete):
         connection.release(now)
