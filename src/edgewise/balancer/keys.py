@@ -6,16 +6,14 @@ from collections.abc import Callable
 
 from edgewise.balancer.cookies import cookie_reader
 from edgewise.contracts.exchange import Exchange
+from edgewise.http.addresses import client_network
 
 KeyReader = Callable[[Exchange], bytes]
 
 
 def client_key(exchange: Exchange) -> bytes:
     """Return the client's address; of IPv6 only the /64, because one host may use many addresses of it."""
-    ip: str = exchange.client.peer_ip
-    if ":" in ip and "." not in ip:
-        return _network64(ip).encode()
-    return ip.encode()
+    return client_network(exchange.client.peer_ip).encode()
 
 
 def key_reader(spec: str) -> KeyReader:
@@ -35,13 +33,3 @@ def key_reader(spec: str) -> KeyReader:
         read = cookie_reader(name)
         return lambda exchange: read(exchange.plan.request) or client_key(exchange)
     raise ValueError(f"hash key must be ip, path, header:NAME or cookie:NAME, not {spec!r}")
-
-
-def _network64(ip: str) -> str:
-    """Return the first four groups of an IPv6 address, written out."""
-    head, gap, tail = ip.partition("%")[0].partition("::")
-    groups = head.split(":") if head else []
-    if gap:
-        after = tail.split(":") if tail else []
-        groups += ["0"] * (8 - len(groups) - len(after)) + after
-    return ":".join(group.lstrip("0").lower() or "0" for group in groups[:4])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgewise.protocols.http2_abuse import DOUBTFUL, GLITCH, SMALL_CHANGE
+from edgewise.protocols.http2_abuse import DOUBTFUL, GLITCH, OVERSIZED, SMALL_CHANGE
 from edgewise.protocols.http2_events import (
     DATA,
     GOAWAY,
@@ -76,6 +76,8 @@ _MOST_CONTINUATIONS = 16
 _MOST_PARTS = 2048
 """Pieces of output that wait for a client that does not read, before its new streams are refused."""
 _NOT_PLAIN = PADDED | PRIORITISED
+_COSTS = bytes((2, 2, *[1] * 254))
+"""What each type of frame counts in a turn: DATA and HEADERS double."""
 _TINY_UPDATE = 64
 """Bytes of window that are hardly worth a frame."""
 _DEFAULTS = Http2Limits()
@@ -86,7 +88,7 @@ class Http2Connection(Messages):
 
     __slots__ = (
         "_block", "_block_flags", "_block_frames", "_block_id", "_held", "_preface", "_table", "_widest",
-        "error", "peer_max_streams",
+        "error", "peer_max_streams", "unfinished",
     )  # fmt: skip
 
     def __init__(self, *, server: bool, limits: Http2Limits = _DEFAULTS) -> None:
@@ -95,6 +97,8 @@ class Http2Connection(Messages):
         """What ended the connection: the code that was sent in GOAWAY, and why."""
         self.peer_max_streams = MOST
         """How many streams the peer lets us have open."""
+        self.unfinished = False
+        """Are there frames left that the next `receive` handles, without further bytes too?"""
         self._widest = FIRST_WINDOW
         """The largest window that the peer ever gave us on the connection."""
         self._preface = PREFACE if server else b""
@@ -134,6 +138,10 @@ class Http2Connection(Messages):
         if self.error is not None:
             return []
         events = self._events = []
+        if self._server:
+            self._last_before = self._last_id
+            if self.given_up:
+                self.given_up = set()
         self._most_streams = 0 if self._full else self._limits.max_streams
         if self._held:
             data = self._held + data
@@ -164,6 +172,8 @@ class Http2Connection(Messages):
         """Handle the whole frames in `data` from `at`; return where the rest begins."""
         size = len(data)
         longest = self._limits.max_frame
+        left = self._limits.turn
+        self.unfinished = False
         while size - at >= HEADER_SIZE:
             kind, flags, stream_id = unpack_header(data, at)
             length = kind >> 8
@@ -178,14 +188,21 @@ class Http2Connection(Messages):
                 self._table[kind & 0xFF](self, flags, stream_id, data[start:at])
             except StreamFault as fault:
                 self._fail_stream(stream_id, fault.code)
+            left -= _COSTS[kind & 0xFF]
+            if left <= 0:
+                self.unfinished = size - at >= HEADER_SIZE
+                break
         return at
 
     def _fail(self, fault: ConnectionFault) -> None:
         """Say why the connection ends, and let go of everything."""
+        if fault.code == ENHANCE_YOUR_CALM:
+            self.glitches.score += OVERSIZED
         self.error = fault.code, fault.detail
         self.closing = True
         self._out.append(goaway_frame(min(self._last_id, self._final), fault.code, fault.detail.encode()))
         self._held = b""
+        self.unfinished = False
         self._block.clear()
         self._streams.clear()
         self._waiting.clear()
@@ -240,7 +257,7 @@ class Http2Connection(Messages):
             self.glitches.add(DOUBTFUL if stream.state & SENT_HEAD else GLITCH)
         self._forget(stream_id, stream)
         if not stream.state & UNHEARD:
-            self._events.append((RESET, stream_id, code, False))
+            self._give_up(stream_id, code, by_us=False)
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
@@ -360,6 +377,10 @@ class Http2Connection(Messages):
         raise ConnectionFault(PROTOCOL_ERROR, detail)
 
     # ---- what the owner asks for -------------------------------------------------------------------------------------
+
+    def refuse(self, detail: str) -> None:
+        """End the connection for what the owner knows of the peer: GOAWAY with ENHANCE_YOUR_CALM."""
+        self._fail(ConnectionFault(ENHANCE_YOUR_CALM, detail))
 
     def open(self, head: bytes, own: bytes, *, end: bool, scheme: bytes) -> int:
         """Send a request, as a client, and return its stream.

@@ -39,6 +39,8 @@ class Http2Limits(NamedTuple):
     """Bytes of content that wait for the peer before its new streams are refused."""
     glitches: int = 256
     """Requests begun in vain, or as much other vain work, before the connection is ended."""
+    turn: int = 1 << 30
+    """Frames handled by one `receive`, of which heads and content count double; the rest wait for the next."""
 
 
 class Http2Error(Exception):

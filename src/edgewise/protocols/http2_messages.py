@@ -12,6 +12,7 @@ from edgewise.protocols.http2_frames import (
     END_STREAM,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
+    MOST,
     NO_ERROR,
     PADDED,
     PROTOCOL_ERROR,
@@ -46,8 +47,8 @@ class Messages(Sending):
     """What comes in on the streams of a connection."""
 
     __slots__ = (
-        "_decoder", "_events", "_known", "_known_trailers", "_most_streams", "_next_id", "_server", "_shared",
-        "_skipped", "_translate",
+        "_decoder", "_events", "_known", "_known_trailers", "_last_before", "_most_streams", "_next_id", "_server",
+        "_shared", "_skipped", "_translate", "given_up",
     )  # fmt: skip
 
     def __init__(self, limits: Http2Limits, *, server: bool) -> None:
@@ -66,6 +67,10 @@ class Messages(Sending):
         """How many streams the peer may have open now."""
         self._next_id = 1
         """The next stream that we open, as a client."""
+        self._last_before = MOST
+        """As the server: the last stream that the client had opened before the present bytes."""
+        self.given_up: set[int] = set()
+        """Streams both opened and reset by the bytes received last: who has not begun them yet need not."""
 
     # ---- heads -------------------------------------------------------------------------------------------------------
 
@@ -297,4 +302,9 @@ class Messages(Sending):
             return
         self._forget_reset(stream_id, stream)
         if not stream.state & UNHEARD:
-            self._events.append((RESET, stream_id, code, True))
+            self._give_up(stream_id, code, by_us=True)
+
+    def _give_up(self, stream_id: int, code: int, *, by_us: bool) -> None:
+        self._events.append((RESET, stream_id, code, by_us))
+        if stream_id > self._last_before:
+            self.given_up.add(stream_id)

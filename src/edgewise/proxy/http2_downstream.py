@@ -10,7 +10,9 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import passing_trailers
 from edgewise.protocols.http2 import DATA, HEAD, RESET, TRAILERS, WRITABLE, Event, Http2Connection, Http2Limits
+from edgewise.protocols.http2_abuse import GLITCH
 from edgewise.proxy import lifecycle
+from edgewise.proxy.http2_glitches import FORGIVE_SECONDS
 from edgewise.proxy.http2_wire import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Wire
 from edgewise.proxy.plans import Plans, empty_plan
 from edgewise.proxy.wire import FOREVER, Buffer, Source
@@ -20,14 +22,18 @@ if TYPE_CHECKING:
 
 _MOST_UNSENT = 262144
 """Bytes the kernel takes ahead of what the network carries: what it has, no small answer can overtake."""
-_FORGIVE_SECONDS = 30.0
-"""Time in which half of a connection's vain work is forgotten."""
+_TURN = 512
+"""Frames decoded before others have their turn, of which heads and content count double."""
+_MOST_EVENTS = 16
+"""Requests begun, ended and gone on with before others have their turn."""
+_UNCHARGED = 4 * GLITCH
+"""Vain work that no address answers for: connections of HTTP/1.1, too, may be made to ask in vain."""
 
 
 class Http2Downstream(Http2Wire):
     """The connection: bytes to events and back, one write for all that its streams have to say."""
 
-    __slots__ = ("_farewells", "_forgiven", "peer", "plans", "suffix", "tls", "tls_key")
+    __slots__ = ("_charged", "_events", "_farewells", "_forgiven", "peer", "plans", "suffix", "tls", "tls_key")
 
     def __init__(
         self,
@@ -42,7 +48,7 @@ class Http2Downstream(Http2Wire):
     ) -> None:
         limits = engine.limits
         bounds = Http2Limits(
-            max_streams=limits.http2_streams, head_bytes=limits.head_bytes, head_fields=limits.head_fields
+            max_streams=limits.http2_streams, head_bytes=limits.head_bytes, head_fields=limits.head_fields, turn=_TURN
         )
         super().__init__(engine, sock, Http2Connection(server=True, limits=bounds))
         self.plans = plans
@@ -53,6 +59,10 @@ class Http2Downstream(Http2Wire):
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
         self._forgiven = monotonic()
+        self._charged = 0
+        """What the address was charged of the connection's score."""
+        self._events: list[Event] = []
+        """What is left of the events of the bytes read last."""
         self._farewells = 0
         """GOAWAY frames that a drain has sent."""
         self._idle_until = self._forgiven + limits.header_timeout
@@ -62,15 +72,31 @@ class Http2Downstream(Http2Wire):
 
     def handle(self, events: list[Event]) -> None:
         """Do what the codec says; the answers go out together."""
+        codec = self.codec
+        if codec.glitches.score > self._charged + _UNCHARGED:
+            self._charge(codec.glitches.score)
+        if codec.error is not None:
+            return  # the connection ends: no request is begun for that
+        if codec.given_up:
+            self.engine.glitches.given_up += len(codec.given_up)
+            events = [event for event in events if event[1] not in codec.given_up]
+            codec.given_up.clear()
         streams = self.streams
+        left = _MOST_EVENTS
         for at, (kind, stream_id, value, flag) in enumerate(events, 1):
+            if kind != DATA:
+                if not left:
+                    self._events += events[at - 1 :]
+                    self.go_on_later()
+                    return
+                left -= 1
             if kind == HEAD:
                 self._begin(stream_id, value, b"" if flag else _whole_content(stream_id, events, at))
                 continue
             stream = streams.get(stream_id)
             if stream is None:
                 if kind == DATA:
-                    self.codec.consumed(stream_id, len(value))
+                    codec.consumed(stream_id, len(value))
             elif kind == DATA:
                 stream.received(value, end=flag)
             elif kind == WRITABLE:
@@ -79,6 +105,17 @@ class Http2Downstream(Http2Wire):
                 stream.was_reset(value, by_codec=flag)
             elif kind == TRAILERS:
                 stream.received_end(passing_trailers(value))
+
+    def _go_on(self) -> None:
+        if not self._events or self.sock is None:
+            super()._go_on()
+            return
+        self._going_on = False
+        events, self._events = self._events, []
+        self.handle(events)
+        self.flush_later()
+        if self.codec.unfinished:
+            self.go_on_later()
 
     def _begin(self, stream_id: int, head: bytes, content: bytes) -> None:
         stream = self.streams[stream_id] = Http2Stream(self, stream_id)
@@ -93,6 +130,16 @@ class Http2Downstream(Http2Wire):
             return
         lifecycle.begin(stream, plan, timeout)
 
+    def _charge(self, score: int) -> None:
+        """Charge the client's address with what was done in vain; end the connection if it is too much."""
+        cost, self._charged = score - self._charged, score
+        limit = self.engine.limits.http2_address_glitches * GLITCH
+        if limit and not self.plans.trusted:
+            glitches = self.engine.glitches
+            if glitches.charge(self.peer[0], cost, limit, self.heard) and self.codec.error is None:
+                glitches.refused += 1
+                self.codec.refuse("too much was asked in vain from this address")
+
     # ---- time --------------------------------------------------------------------------------------------------------
 
     def expired(self, now: float) -> None:
@@ -100,12 +147,13 @@ class Http2Downstream(Http2Wire):
         if self.stuck(now):
             self.close(cut=True)
             return
-        if now - self._forgiven > _FORGIVE_SECONDS:
+        if now - self._forgiven > FORGIVE_SECONDS:
             self._forgiven = now
             self.codec.glitches.forgive()
+            self._charged >>= 1
         for stream in [one for one in self.streams.values() if one.deadline < now]:
             stream.expired(now)
-        if not self.streams and self._idle_until < now:
+        if not (self.streams or self._going_on) and self._idle_until < now:
             self._say_goodbye()
         self.flush()
 
@@ -122,7 +170,7 @@ class Http2Downstream(Http2Wire):
         if self._farewells <= 2:
             self.codec.goaway(last=self._farewells == 2)
             self.flush()
-        elif not self.streams:
+        elif not (self.streams or self._going_on):
             self.close()
 
     def _say_goodbye(self) -> None:
@@ -139,6 +187,7 @@ class Http2Downstream(Http2Wire):
 
     def ended(self) -> None:
         """The connection is no more: so are the clients on it."""
+        self._events = []
         for stream in list(self.streams.values()):
             stream.was_reset(CANCEL, by_codec=self.codec.error is not None)
 

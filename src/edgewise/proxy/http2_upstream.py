@@ -26,7 +26,7 @@ from edgewise.proxy import attempts, grpc, lifecycle, pool
 from edgewise.proxy.http2_fields import own_block
 from edgewise.proxy.http2_wire import CANCEL, REFUSED_STREAM, Http2Wire
 from edgewise.proxy.relay import Relay
-from edgewise.proxy.wire import FOREVER
+from edgewise.proxy.wire import FOREVER, REQUEST_READ
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
@@ -36,7 +36,12 @@ if TYPE_CHECKING:
 _MOST_STREAMS = 100
 """Streams on a connection at most, where the server would take more: others get a connection of their own."""
 _STREAM_WINDOW = 262144
-_LIMITS = Http2Limits(head_bytes=65536, initial_window=_STREAM_WINDOW, connection_window=_MOST_STREAMS * _STREAM_WINDOW)
+_LIMITS = Http2Limits(
+    head_bytes=65536,
+    initial_window=_STREAM_WINDOW,
+    connection_window=_MOST_STREAMS * _STREAM_WINDOW,
+    turn=256,
+)
 """The connection's window is that of all its streams: clients that do not read must not stop the others' answers."""
 _INTERIM_LIMIT = 16
 
@@ -204,6 +209,17 @@ class Http2Upstream(Http2Wire):
         self.begun = None
         for stream in begun:
             stream.send_begun()
+
+    def peer_left(self) -> None:
+        """What the server said before it closed may tell which streams it did not look at."""
+        try:
+            data = self.sock.recv(REQUEST_READ)
+        except OSError:
+            data = b""
+        self.handle(self.codec.receive(data))
+        while self.codec.unfinished:
+            self.handle(self.codec.receive(b""))
+        self.close()
 
     def _leave(self) -> None:
         """The server takes no more streams (RFC 9113 section 6.8)."""

@@ -19,8 +19,8 @@ class Http2Wire:
     """What both ends of HTTP/2 connections have in common; subclasses handle events and know the streams."""
 
     __slots__ = (
-        "_dirty", "_idle_until", "_out", "_settle_by", "_write_deadline", "codec", "engine", "fd", "heard", "sock",
-        "streams",
+        "_dirty", "_going_on", "_idle_until", "_out", "_settle_by", "_write_deadline", "codec", "engine", "fd", "heard",
+        "sock", "streams",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: Any, codec: Http2Connection) -> None:
@@ -32,6 +32,8 @@ class Http2Wire:
         self._write_deadline = 0.0
         self._dirty = False
         """A flush is due."""
+        self._going_on = False
+        """Is there something left to do of the bytes read last?"""
         self.heard = 0.0
         """When bytes came last (monotonic seconds)."""
         self._idle_until = FOREVER
@@ -64,6 +66,8 @@ class Http2Wire:
 
     def on_readable(self) -> None:
         """Read once, and do what the bytes ask for."""
+        if self._going_on:
+            return
         try:
             data = self.sock.recv(REQUEST_READ)
         except WOULD_BLOCK:
@@ -83,8 +87,21 @@ class Http2Wire:
         if codec.error is not None:
             self.flush()
             self.close()
-        else:
-            self.flush_later()
+            return
+        self.flush_later()
+        if codec.unfinished:
+            self.go_on_later()
+
+    def go_on_later(self) -> None:
+        """Let others have their turn before more is done of the bytes read last."""
+        if not self._going_on:
+            self._going_on = True
+            self.engine.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        if self.sock is not None:
+            self.received(b"")
 
     def flush_later(self) -> None:
         """Write at the end of the present batch of ready sockets, with what else there will be to say by then."""
@@ -105,7 +122,7 @@ class Http2Wire:
             except WOULD_BLOCK:
                 sent = 0
             except OSError:
-                self._hear_last_words()
+                self.peer_left()
                 return
             if sent < len(data):
                 self._out = memoryview(data)[sent:]
@@ -122,7 +139,7 @@ class Http2Wire:
         except WOULD_BLOCK:
             return
         except OSError:
-            self._hear_last_words()
+            self.peer_left()
             return
         if sent:
             self._write_deadline = monotonic() + self.engine.limits.send_timeout
@@ -134,14 +151,8 @@ class Http2Wire:
         self.handle(self.codec.unblock())
         self.flush()
 
-    def _hear_last_words(self) -> None:
-        """The peer has closed. What it said before may tell which streams it did not look at; then close."""
-        try:
-            data = self.sock.recv(REQUEST_READ)
-        except OSError:
-            data = b""
-        if data:
-            self.handle(self.codec.receive(data))
+    def peer_left(self) -> None:
+        """Writing failed: the peer has closed."""
         self.close()
 
     def close(self, *, cut: bool = False) -> None:

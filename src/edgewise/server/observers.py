@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgewise.contracts.table import Table
 
 log = logging.getLogger("edgewise.worker")
-Figures = Callable[[], tuple[int, int, int, int, int, int]]
+Figures = Callable[[], tuple[int, int, int, int, int, int, int, int]]
 
 
 class Observers:

@@ -62,8 +62,9 @@ class Engine(Protocol):
     def tick(self, now: float) -> None:
         """Check the deadlines; `now` in monotonic seconds."""
 
-    def figures(self) -> tuple[int, int, int, int, int, int]:
-        """Return open connections, active exchanges, memo bytes, accepted connections, memo hits, memo misses."""
+    def figures(self) -> tuple[int, int, int, int, int, int, int, int]:
+        """Return open connections, active exchanges, memo bytes, accepted connections, memo hits, memo misses, HTTP/2
+        connections refused, HTTP/2 requests never begun."""
 
 
 Build = Callable[..., "Table"]

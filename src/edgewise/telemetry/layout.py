@@ -53,6 +53,10 @@ class WorkerSample(NamedTuple):
     """Client connections ever accepted."""
     memo_hits: int = 0
     memo_misses: int = 0
+    http2_refused: int = 0
+    """HTTP/2 connections refused or ended for what their address had asked in vain."""
+    http2_given_up: int = 0
+    """Requests that were never begun: their reset came along with them."""
     log_drops: int = 0
     """Access-log lines lost to a full disk or a closed pipe."""
 

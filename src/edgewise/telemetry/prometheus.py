@@ -58,6 +58,18 @@ _WORKER_FIELDS = (
     ("edgewise_connections_accepted_total", "counter", "Client connections accepted.", "accepted"),
     ("edgewise_memo_hits_total", "counter", "Request heads found in the memo of plans.", "memo_hits"),
     ("edgewise_memo_misses_total", "counter", "Request heads that had to be parsed.", "memo_misses"),
+    (
+        "edgewise_http2_connections_refused_total",
+        "counter",
+        "HTTP/2 connections refused or ended for what their address had asked in vain.",
+        "http2_refused",
+    ),
+    (
+        "edgewise_http2_requests_given_up_total",
+        "counter",
+        "HTTP/2 requests that were never begun: their reset came along with them.",
+        "http2_given_up",
+    ),
     ("edgewise_access_log_dropped_lines_total", "counter", "Access-log lines that could not be written.", "log_drops"),
 )
 
