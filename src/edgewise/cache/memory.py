@@ -93,9 +93,12 @@ class MemoryStore:
     def unpurged(self, url: bytes, since: int) -> bool:
         """May a request that comes now be answered by a fill for `url` that began at the epoch `since`?
 
-        Its tags are not known before its head is there: once they are purged, only what began later will do.
+        Its tags are not known before its head is there: once any tag is purged, only what began later will do.
         """
-        return since == self._purges.epoch or self._purges.until(url, b"", since) == inf
+        if since == self._purges.epoch:
+            return True
+        known = since >= self._purges.floor and since >= self._purges.tagged
+        return known and self._purges.until(url, b"", since) == inf
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
@@ -158,9 +161,9 @@ class MemoryStore:
 
     def purge(self, purge: Purge, now: float) -> int:
         """Purge at `now` (seconds since the epoch); return the epoch, after which nothing purged is found any more."""
-        if self._purges.full:
-            while not self.sweep(len(self._objects) + 1):
-                pass
+        if self._purges.crowded:
+            # Enough that a whole sweep ends long before there is no room: a purge never has to wait for one.
+            self.sweep(2 * len(self._objects) // max(self._purges.room, 1) + 1)
         return self._purges.apply(purge, now)
 
     def count(self, purge: Purge) -> int:
@@ -186,7 +189,7 @@ class MemoryStore:
             self._holds(stored)
         if self._sweeping is not None:
             return False
-        if self._purges.full:
+        if self._purges.crowded:
             self._purges.forget(self._sweeping_for)
         return True
 

@@ -15,8 +15,9 @@ from edgewise.cache.cookies import name_pattern
 from edgewise.cache.tags import split_ids, tag_id
 
 MOST_MARKS = 65_536
-"""Purges remembered; with more, the store is swept and they are forgotten."""
-_MOST_PATTERNS = 64
+"""Values whose purges are remembered; before there are more, the store is swept and they are forgotten."""
+MOST_PATTERNS = 512
+"""The same for patterns, each of which an object has to be matched with."""
 _PORT = re.compile(rb":[0-9]++$")
 GONE = 0.0
 
@@ -67,37 +68,47 @@ _NEVER = _Mark(0, 0, inf)
 class Purges:
     """All purges that objects in the store, and fills under way, may not have been compared with."""
 
-    __slots__ = ("_lengths", "_marks", "_patterns", "epoch", "floor")
+    __slots__ = ("_lengths", "_marks", "_patterns", "epoch", "floor", "tagged")
 
     def __init__(self) -> None:
         self.epoch = 0
         """Of the last purge; a fill keeps it from when its request goes out."""
         self.floor = 0
         """Purges up to here may be forgotten: a fill that began before is not stored."""
-        self._marks: dict[tuple[Kind, bytes], _Mark] = {}
+        self.tagged = 0
+        """The last purge by a tag."""
+        self._marks: dict[Kind, dict[bytes, _Mark]] = {kind: {} for kind in Kind}
         self._lengths: dict[int, int] = {}
         """Length of a prefix -> the last purge by one of that length."""
-        self._patterns: dict[bytes, re.Pattern[bytes]] = {}
+        self._patterns: dict[bytes, tuple[re.Pattern[bytes], int]] = {}
+        """Pattern -> compiled, and the last purge by it."""
 
     def __len__(self) -> int:
-        return len(self._marks)
+        return sum(map(len, self._marks.values()))
 
     @property
-    def full(self) -> bool:
+    def room(self) -> int:
+        """How many purges are remembered before some have to be forgotten."""
+        return min(MOST_MARKS - len(self), MOST_PATTERNS - len(self._patterns))
+
+    @property
+    def crowded(self) -> bool:
         """Is it time to sweep the store and forget?"""
-        return len(self._marks) >= MOST_MARKS or len(self._patterns) >= _MOST_PATTERNS
+        return 2 * len(self) >= MOST_MARKS or 2 * len(self._patterns) >= MOST_PATTERNS
 
     def apply(self, purge: Purge, now: float) -> int:
         """Take a purge at `now` (seconds since the epoch); return its epoch."""
         self.epoch += 1
         value = tag_id(purge.value) if purge.kind == Kind.TAG else purge.value
-        before = self._marks.get((purge.kind, value), _NEVER)
-        mark = before._replace(soft=self.epoch, at=now) if purge.soft else before._replace(hard=self.epoch)
-        self._marks[(purge.kind, value)] = mark
-        if purge.kind == Kind.PREFIX:
+        marks = self._marks[purge.kind]
+        before = marks.get(value, _NEVER)
+        marks[value] = before._replace(soft=self.epoch, at=now) if purge.soft else before._replace(hard=self.epoch)
+        if purge.kind == Kind.TAG:
+            self.tagged = self.epoch
+        elif purge.kind == Kind.PREFIX:
             self._lengths[len(value)] = self.epoch
         elif purge.kind == Kind.PATTERN:
-            self._patterns[value] = name_pattern((value,))
+            self._patterns[value] = (name_pattern((value,)), self.epoch)
         return self.epoch
 
     def until(self, url: bytes, tags: bytes, since: int) -> float:
@@ -107,19 +118,24 @@ class Purges:
         """
         if since >= self.epoch:
             return inf
-        host = url.partition(b"/")[0]
-        subjects = [(Kind.ALL, b""), (Kind.URL, url), (Kind.HOST, host), (Kind.HOST, _PORT.sub(b"", host))]
-        subjects += [(Kind.TAG, tag) for tag in split_ids(tags)]
-        subjects += [(Kind.PREFIX, url[:length]) for length, last in self._lengths.items() if last > since]
-        subjects += [(Kind.PATTERN, value) for value, pattern in self._patterns.items() if pattern.fullmatch(url)]
-        marks = self._marks
-        return min(marks[subject].until(since) if subject in marks else inf for subject in subjects)
+        of = self._marks
+        found = [of[Kind.ALL].get(b""), of[Kind.URL].get(url)]
+        if hosts := of[Kind.HOST]:
+            host = url.partition(b"/")[0]
+            found += (hosts.get(host), hosts.get(_PORT.sub(b"", host)))
+        if marks := of[Kind.TAG]:
+            found += map(marks.get, split_ids(tags))
+        if prefixes := of[Kind.PREFIX]:
+            found += [prefixes.get(url[:length]) for length, last in self._lengths.items() if last > since]
+        if patterns := of[Kind.PATTERN]:
+            later = [(value, pattern) for value, (pattern, last) in self._patterns.items() if last > since]
+            found += [patterns[value] for value, pattern in later if pattern.fullmatch(url)]
+        return min((mark.until(since) for mark in found if mark is not None), default=inf)
 
     def forget(self, epoch: int) -> None:
         """Forget the purges up to `epoch`: every object there is was compared with them."""
         self.floor = max(self.floor, epoch)
-        self._marks = {key: mark for key, mark in self._marks.items() if max(mark.hard, mark.soft) > epoch}
+        for kind, marks in self._marks.items():
+            self._marks[kind] = {key: mark for key, mark in marks.items() if max(mark.hard, mark.soft) > epoch}
         self._lengths = {length: last for length, last in self._lengths.items() if last > epoch}
-        self._patterns = {
-            value: found for value, found in self._patterns.items() if (Kind.PATTERN, value) in self._marks
-        }
+        self._patterns = {value: found for value, found in self._patterns.items() if found[1] > epoch}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
-from struct import iter_unpack
+from struct import Struct
 
 from edgewise.cache.directives import joined
 from edgewise.http.head import Field
@@ -19,6 +19,7 @@ MOST_BYTES = 32_768
 ID_BYTES = 8
 """What a tag costs an object, however long its name."""
 
+_IDS = Struct(f"{ID_BYTES}s")
 _SPACES = re.compile(rb"[ \t]+")
 _COMMAS = re.compile(rb"[ \t]*,[ \t]*")
 
@@ -83,4 +84,4 @@ def tag_ids(tags: tuple[bytes, ...]) -> bytes:
 
 def split_ids(ids: bytes) -> list[bytes]:
     """Return ids that `tag_ids` put together."""
-    return [found for (found,) in iter_unpack(f"{ID_BYTES}s", ids)]
+    return [found for (found,) in _IDS.iter_unpack(ids)]

@@ -222,7 +222,10 @@ def test_who_comes_after_a_purge_does_not_join_a_fill_that_began_before_it() -> 
     assert store.unpurged(b"a.example/a", began)
     store.purge(Purge(Kind.URL, b"a.example/a"), NOW)
     assert not store.unpurged(b"a.example/a", began)
-    assert store.unpurged(b"a.example/a", store.epoch)
+    began = store.epoch
+    assert store.unpurged(b"a.example/a", began)
+    store.purge(Purge(Kind.TAG, b"t"), NOW)
+    assert not store.unpurged(b"a.example/a", began)
 
 
 def test_purges_are_forgotten_once_all_objects_were_compared_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,14 +239,29 @@ def test_purges_are_forgotten_once_all_objects_were_compared_with_them(monkeypat
     assert left(store, "/a", "/keep") == ["/keep"]
     assert len(store) == 1
     assert not store.put(one("/a"), began)
+    assert not store.unpurged(b"a.example/a", began)
 
 
-def test_patterns_are_bounded_too() -> None:
+def test_patterns_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purges, "MOST_PATTERNS", 20)
     store = filled("/a", "/b")
     for number in range(300):
         store.purge(Purge(Kind.PATTERN, b"a.example/a*%d" % number), NOW)
-    assert len(store._purges) <= 65
+        assert len(store._purges) <= 20
     assert left(store, "/a", "/b") == ["/a", "/b"]
+
+
+def test_room_for_purges_is_made_little_by_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purges, "MOST_MARKS", 400)
+    store = filled(*(f"/{number}" for number in range(300)))
+    most = 0
+    for number in range(2000):
+        before = [stored.checked for stored in store._order]
+        store.purge(Purge(Kind.TAG, b"%d" % number), NOW)
+        now = [stored.checked for stored in store._order]
+        most = max(most, sum(then != later for then, later in zip(before, now, strict=True)))
+        assert store._purges.room > 0
+    assert 0 < most < 20
 
 
 def test_a_sweep_gives_memory_back_little_by_little() -> None:
