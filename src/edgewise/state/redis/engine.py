@@ -15,6 +15,9 @@ from edgewise.state.redis.safety import inspect_server, server_info
 log = logging.getLogger("edgewise.state")
 _REVISION, _TOKEN, _INDEX = "edgewise:revision", "edgewise:token", "edgewise:index"
 _ENTRY, _BLOB, _COUNTER, _LEASE, _TOPIC = (f"edgewise:{kind}:" for kind in ("k", "b", "c", "l", "t"))
+_READ = b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n"
+_NO_KEY = -2
+"""In the place of the time that a key has left."""
 _BLOCK = 0.5
 """Of its patience a subscriber lets the server wait for messages at a time, so that a dead connection is noticed."""
 _AWAY = 0.2
@@ -45,9 +48,15 @@ class RedisEngine:
         self._run = connections.run
 
     async def get(self, key: str, *, stale: bool = False) -> s.Entry | None:
-        """Ask the server; there is no copy that could be stale."""
-        found = await self._run(scripts.GET, [_ENTRY + s.check_key(key)], again=True)
-        return None if found is None else _entry(key, *found)
+        """Ask the server; there is no copy that could be stale.
+
+        Two commands cost both sides less than a script. Should the server run a write between them, the time left is
+        that of the entry before.
+        """
+        name = (_ENTRY + s.check_key(key)).encode()
+        size = len(name)
+        left, found = await self._connections.read_both(_READ % (size, name, size, name))
+        return None if found is None or left == _NO_KEY else _entry(key, found, left)
 
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Write."""
@@ -203,7 +212,7 @@ class RedisEngine:
             for key in keys:
                 data = await self.get_blob(key)
                 ttl = await self._connections.command("PTTL", _BLOB + key, again=True)
-                if data is not None and ttl != -2:
+                if data is not None and ttl != _NO_KEY:
                     yield [s.Entry(key, data, 0, ttl / 1000 if ttl >= 0 else None)]
 
     async def scan_counters(self) -> AsyncIterator[list[tuple[str, int]]]:

@@ -34,13 +34,6 @@ local function next_number(key)
 end
 """
 
-GET = _script("""
-local value = redis.call('GET', KEYS[1])
-if not value then return false end
-return {value, redis.call('PTTL', KEYS[1])}
-""")
-"""KEYS: entry."""
-
 SET = _script(
     _NEXT_NUMBER
     + """
