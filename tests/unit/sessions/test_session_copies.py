@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.sessions import SessionSettings
-from edgewise.sessions.copies import Copies, Copy, copy_size
 from edgewise.sessions.cookies import read_cookie
+from edgewise.sessions.copies import Copies, Copy, copy_size
 
 TOKENS = "abcdefgh"
 Step = tuple[str, str, int]

@@ -1,4 +1,4 @@
-"""What was read from the embedded engine is known to hold, or known not to; the writer's side runs here, step by step."""
+"""What was read from the embedded engine is known to hold, or known not to. The writer runs here, step by step."""
 
 from __future__ import annotations
 
