@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -12,11 +13,15 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from edgewise.admin.control import Control
+from edgewise.admin.control import Control, NothingShared
 from edgewise.admin.page import CONTENT_SECURITY_POLICY, render_page
 from edgewise.admin.problems import on_failure, on_http_exception, problem
 from edgewise.admin.protection import Protection
+from edgewise.contracts.state import StateError
 
+_HANDLE = re.compile(r"[0-9a-f]{32,64}")
+_MOST_NAME = 1024
+"""Characters of a user's name."""
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS = (
     ("Cache-Control", "no-store"),
@@ -41,6 +46,8 @@ def make_app(control: Control, names: Iterable[str] = ()) -> Starlette:
             Route("/api/v1/upstreams", api.upstreams),
             Route("/api/v1/certificates", api.certificates),
             Route("/api/v1/certificates/{name}/renew", api.renew, methods=["POST"]),
+            Route("/api/v1/sessions", api.sessions),
+            Route("/api/v1/sessions/revoke", api.revoke, methods=["POST"]),
             Route("/api/v1/config", api.config),
             Route(f"{server}/drain", api.drain, methods=["POST"]),
             Route(f"{server}/undrain", api.undrain, methods=["POST"]),
@@ -90,6 +97,31 @@ class _Api:
             return problem(404, f"edgewise keeps no certificate {name}")
         return _json({"certificate": name, "revoke": revoke})
 
+    async def sessions(self, request: Request) -> Response:
+        user = request.query_params.get("user", "")
+        if not 0 < len(user) <= _MOST_NAME:
+            return problem(400, "user names whose sessions are wanted")
+        try:
+            found = await self._control.sessions_of(user, request.query_params.getlist("namespace"))
+        except (ValueError, NothingShared, StateError) as error:
+            return _no_sessions(error)
+        return _json({"user": user, "sessions": found})
+
+    async def revoke(self, request: Request) -> Response:
+        user, handle = request.query_params.get("user", ""), request.query_params.get("id", "")
+        if bool(user) == bool(handle) or len(user) > _MOST_NAME:
+            return problem(400, "either user or id says which sessions end")
+        namespaces = request.query_params.getlist("namespace")
+        try:
+            if user:
+                return _json({"user": user, "ended": await self._control.revoke_sessions(user, namespaces)})
+            found = await self._control.revoke_session(handle, namespaces) if _HANDLE.fullmatch(handle) else None
+        except (ValueError, NothingShared, StateError) as error:
+            return _no_sessions(error)
+        if found is None:
+            return problem(404, "there is no session of that id")
+        return _json({"user": found, "id": handle, "ended": 1})
+
     async def config(self, request: Request) -> Response:
         return _json(self._control.effective_config())
 
@@ -113,6 +145,12 @@ class _Api:
         except KeyError:
             return problem(404, f"no server {key}")
         return _json({"server": key, "drained": on})
+
+
+def _no_sessions(error: Exception) -> Response:
+    if isinstance(error, StateError):
+        return problem(503, f"the state engine does not answer: {error}", headers={"Retry-After": "1"})
+    return problem(409 if isinstance(error, NothingShared) else 400, str(error))
 
 
 def _json(content: object) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -96,6 +97,25 @@ class CertificateStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldSession:
+    """A user's session."""
+
+    namespace: str
+    """`gateway`, or that of an app."""
+    id: str
+    """Names it to those who end it; opens nothing."""
+    label: str
+    created: str
+    """Time of the login (RFC 3339)."""
+    expires_in: float
+    """Seconds that it lives on unused."""
+
+
+class NothingShared(Exception):
+    """There is no state engine that sessions could be in; the text says so."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadProblem:
     """One thing wrong with a new configuration, in the fields of `config.Problem`."""
 
@@ -132,6 +152,18 @@ class Control(Protocol):
 
     def renew(self, name: str, *, revoke: bool) -> None:
         """Renew a certificate now and revoke the old one, if asked; raises KeyError where none of that name is kept."""
+
+    async def sessions_of(self, user: str, namespaces: Sequence[str]) -> tuple[HeldSession, ...]:
+        """Return a user's sessions of some namespaces, by default the gateway's and those of apps without their own.
+
+        This and what follows raise ValueError for what is no namespace, NothingShared, and StateError.
+        """
+
+    async def revoke_sessions(self, user: str, namespaces: Sequence[str]) -> int:
+        """End every session of a user on all nodes; return how many were listed."""
+
+    async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
+        """End one session on all nodes; return whose it was, None where there is none of that id."""
 
     async def reload(self) -> ReloadResult:
         """Check the configuration file anew and swap it in where it is sound."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.contracts.state import StateUnavailable
 from edgewise.gateway.same_origin import SameOrigin
 from edgewise.sessions import SessionSettings, StateSettings
+from edgewise.sessions.directory import GATEWAY
 from edgewise.sessions.form_tokens import FormTokens
 from edgewise.sessions.gateway import HeldSessions, Requirement, SessionFilter
 from edgewise.sessions.identity import CONTROL, Identity, IdentityFields, IdentityToken
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from edgewise.contracts.state import StateEngine
     from edgewise.contracts.table import Table
 
-_NAMESPACE = "gateway"
-"""Keeps these sessions apart from those that apps keep in the same engine."""
 _MOST_SECRET = 4096
 Edits = tuple[tuple[str, bytes, bytes], ...]
 
@@ -61,7 +60,7 @@ async def _readable(engine: StateEngine, patience: float) -> None:
     deadline = monotonic() + patience
     while True:
         try:
-            await engine.get(_NAMESPACE)
+            await engine.get(GATEWAY)
             return
         except StateUnavailable:
             if monotonic() > deadline:
@@ -134,7 +133,7 @@ def _settings(config: Config, *, revocable: bool) -> SessionSettings:
     return SessionSettings(
         kind="stateful" if spec.mode == "stateful" else "stateless",
         state=StateSettings() if revocable else None,
-        namespace=_NAMESPACE,
+        namespace=GATEWAY,
         secrets=(*spec.secrets, *(_secret(Path(name)) for name in spec.secret_files)),
         idle=spec.idle,
         absolute=spec.lifetime,

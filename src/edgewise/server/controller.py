@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from edgewise import __version__
 from edgewise.admin.control import (
     CertificateStatus,
+    HeldSession,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -25,6 +26,7 @@ from edgewise.config.state import without_password
 from edgewise.contracts.shared import DRAINED
 from edgewise.router import route_names
 from edgewise.server import messages as m
+from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.telemetry.layout import HISTOGRAM, REQUEST_BYTES, REQUESTS, ROUTE, SUM, MetricsMemory
 from edgewise.telemetry.prometheus import render
 
@@ -47,6 +49,7 @@ class Controller:
         self._keeping = keeping
         self._requests = itertools.count(1)
         self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
+        self._sessions = HeldSessionAdmin(generation.config.state)
         self.cluster: ClusterTasks | None = None
         self.state: dict[str, Any] = {}
         """What the supervisor last told of the processes."""
@@ -135,6 +138,18 @@ class Controller:
     def renew(self, name: str, *, revoke: bool) -> None:
         """Renew a certificate that edgewise keeps. Raises KeyError where there is none of that name."""
         self._keeping.renew(name, revoke=revoke)
+
+    async def sessions_of(self, user: str, namespaces: Sequence[str]) -> tuple[HeldSession, ...]:
+        """Return a user's sessions."""
+        return await self._sessions.sessions_of(user, namespaces)
+
+    async def revoke_sessions(self, user: str, namespaces: Sequence[str]) -> int:
+        """End every session of a user on all nodes."""
+        return await self._sessions.revoke(user, namespaces)
+
+    async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
+        """End one session on all nodes."""
+        return await self._sessions.revoke_one(handle, namespaces)
 
     async def reload(self, candidate: str = "") -> ReloadResult:
         """Have the supervisor read its configuration again, and wait for what comes of it.

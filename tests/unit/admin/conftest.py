@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from edgewise.admin.app import make_app
 from edgewise.admin.control import (
     CertificateStatus,
+    HeldSession,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -32,6 +33,9 @@ class FakeControl:
     problems: tuple[ReloadProblem, ...] = ()
     defect: str = ""
     drained: dict[str, bool] = field(default_factory=dict)
+    lost: Exception | None = None
+    """What asking for sessions raises."""
+    asked: list[tuple[str, list[str]]] = field(default_factory=list)
     renewed: list[tuple[str, bool]] = field(default_factory=list)
     kept: tuple[CertificateStatus, ...] = (
         CertificateStatus("shop.test", ("shop.test",), "2027-01-01T00:00:00Z", "2026-12-01T00:00:00Z"),
@@ -61,6 +65,19 @@ class FakeControl:
         if key not in {f"shop/{server.name}" for server in self.servers}:
             raise KeyError(key)
         self.drained[key] = on
+
+    async def sessions_of(self, user: str, namespaces: Sequence[str]) -> tuple[HeldSession, ...]:
+        if self.lost is not None:
+            raise self.lost
+        self.asked.append((user, list(namespaces)))
+        return (HeldSession("gateway", "a" * 64, "a phone", "2026-11-24T05:00:00Z", 60.0),)
+
+    async def revoke_sessions(self, user: str, namespaces: Sequence[str]) -> int:
+        return len(await self.sessions_of(user, namespaces))
+
+    async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
+        [session] = await self.sessions_of(f"id {handle}", namespaces)
+        return "alice" if handle == session.id else None
 
     async def reload(self) -> ReloadResult:
         if not self.problems:

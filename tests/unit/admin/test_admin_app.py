@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from edgewise.admin.control import ReloadProblem, ServerState, server_state
+from edgewise.admin.control import NothingShared, ReloadProblem, ServerState, server_state
 from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointState
+from edgewise.contracts.state import StateUnavailable
 
 Ask = Callable[..., Any]
 
@@ -165,3 +166,51 @@ def test_a_certificate_is_renewed_on_demand(ask: Ask, control: Any, query: str, 
 
 def test_a_certificate_that_is_not_kept_cannot_be_renewed(ask: Ask) -> None:
     assert ask("POST", "/api/v1/certificates/other.test/renew").status == 404
+
+
+def test_a_users_sessions_are_listed_and_ended(ask: Ask, control: Any) -> None:
+    listed = ask("GET", "/api/v1/sessions", query="user=a%2Fb&namespace=shop&namespace=blog").json()
+    assert listed["user"] == "a/b"
+    [session] = listed["sessions"]
+    assert (session["namespace"], session["label"], session["expires_in"]) == ("gateway", "a phone", 60.0)
+    assert ask("POST", "/api/v1/sessions/revoke", query="user=a%2Fb").json() == {"user": "a/b", "ended": 1}
+    assert control.asked == [("a/b", ["shop", "blog"]), ("a/b", [])]
+    handle = session["id"]
+    ended = ask("POST", "/api/v1/sessions/revoke", query=f"id={handle}").json()
+    assert ended == {"user": "alice", "id": handle, "ended": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "status"),
+    [
+        ("GET", "/api/v1/sessions", "", 400),
+        ("GET", "/api/v1/sessions", f"user={'x' * 1025}", 400),
+        ("POST", "/api/v1/sessions/revoke", "", 400),
+        ("POST", "/api/v1/sessions/revoke", f"user=a&id={'a' * 64}", 400),
+        ("POST", "/api/v1/sessions/revoke", f"id={'b' * 64}", 404),
+        ("POST", "/api/v1/sessions/revoke", "id=../x", 404),
+        ("GET", "/api/v1/sessions/revoke", "user=a", 405),
+        ("DELETE", "/api/v1/sessions", "user=a", 405),
+    ],
+)
+def test_what_is_not_asked_rightly_ends_nothing(ask: Ask, method: str, path: str, query: str, status: int) -> None:
+    assert ask(method, path, query=query).status == status
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(StateUnavailable("no answer"), 503), (NothingShared("no engine"), 409), (ValueError("x"), 400)],
+)
+def test_where_sessions_cannot_be_asked_for_the_answer_says_why(
+    ask: Ask, control: Any, error: Exception, status: int
+) -> None:
+    control.lost = error
+    for method, path in (("GET", "/api/v1/sessions"), ("POST", "/api/v1/sessions/revoke")):
+        answer = ask(method, path, query="user=a")
+        assert answer.status == status
+        assert str(error) in answer.json()["detail"]
+
+
+def test_a_page_of_another_site_ends_no_session(ask: Ask, control: Any) -> None:
+    answer = ask("POST", "/api/v1/sessions/revoke", query="user=a", origin="https://evil.example")
+    assert (answer.status, control.asked) == (403, [])

@@ -24,7 +24,13 @@ class Setting:
     def __init__(self, **changes: Any) -> None:
         self.clock = ManualClock(1_700_000_000.0)
         self.engine = MemoryStateEngine(self.clock)
-        options = {"idle": 1000.0, "absolute": 10_000.0, "access": 60.0, "leeway": 0.0, "secrets": ("s" * 32,)}
+        options: dict[str, Any] = {
+            "idle": 1000.0,
+            "absolute": 10_000.0,
+            "access": 60.0,
+            "leeway": 0.0,
+            "secrets": ("s" * 32,),
+        }
         self.settings = SessionSettings(kind="jwt", **(options | changes))
         self.store = self.another()
 
