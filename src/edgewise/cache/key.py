@@ -24,6 +24,8 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 class KeySettings:
     """What makes a key. Names of parameters and cookies may hold `*`; names of fields are lower-case."""
 
+    partition: bytes = b""
+    """Of the store, such as a route's name: routes that differ by more than the URL do not answer for each other."""
     scheme: bool = True
     """http and https apart: a redirect from one to the other, shared, would never end."""
     query: tuple[bytes, ...] | None = None
@@ -48,10 +50,11 @@ class KeySettings:
 class Keys:
     """Makes keys of requests for one route."""
 
-    __slots__ = ("_cookies", "_counting", "_ignored", "_named", "_settings", "variants")
+    __slots__ = ("_cookies", "_counting", "_ignored", "_named", "_settings", "_start", "variants")
 
     def __init__(self, settings: KeySettings) -> None:
         self._settings = settings
+        self._start = settings.partition + b"\n" if settings.partition else b""
         self._named = None if settings.query is None else name_pattern(settings.query)
         self._ignored = name_pattern(settings.ignore_query)
         self._cookies = Counting(settings.cookies)
@@ -62,7 +65,7 @@ class Keys:
         """Return the key of a request that came by `scheme` (b"http" or b"https"). Secrets in it are digests."""
         if url is None:
             url = self.url_of(head, scheme)
-        key = b"%b://%b" % (scheme, url) if self._settings.scheme else url
+        key = self._start + (b"%b://%b" % (scheme, url) if self._settings.scheme else url)
         if not self._settings.headers and not self._settings.cookies:
             return key
         fields = head.fields

@@ -36,7 +36,7 @@ class CacheRequest:
         self.url = keys.url_of(head, scheme)
         self.key = keys.key(head, scheme, self.url)
         self.head_only = head.method == b"HEAD"
-        self.authorized = b"authorization" in told
+        self.authorized = settings.authenticated or b"authorization" in told
         self.no_store = said.no_store
         self.only_if_cached = said.only_if_cached
         self.no_cache = heeded and (said.no_cache or bool(said.no_cache_fields))

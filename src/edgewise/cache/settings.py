@@ -33,5 +33,7 @@ class CacheSettings:
     store_set_cookie: bool = False
     """Store a response with its Set-Cookie, as RFC 9111 section 7.3 allows. By default it is stored only where it is
     explicitly for shared caches, and without its cookies: a session cookie given to the next visitor is a login."""
+    authenticated: bool = False
+    """Upstreams are told who asks, whatever the request has: every request counts as one with Authorization."""
     most_bytes: int = 8_388_608
     """Content of an object at most."""

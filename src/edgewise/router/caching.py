@@ -44,8 +44,13 @@ def caches(config: Config, previous: Table | None) -> Caches | None:
     return Caches(MemoryStore(config.cache.memory // config.server.workers, second_hit=config.cache.second_hit))
 
 
-def route_cache(name: str, spec: RouteCacheSpec, shared: Caches, before: Mapping[str, Route]) -> HttpCache:
-    """Return the cache of the route `name`: the one it had, where nothing about it changed."""
+def route_cache(
+    name: str, spec: RouteCacheSpec, shared: Caches, before: Mapping[str, Route], *, authenticated: bool
+) -> HttpCache:
+    """Return the cache of the route `name`: the one it had, where nothing about it changed.
+
+    `authenticated`: servers are told who asks.
+    """
     settings = CacheSettings(
         targets=_names(spec.targets),
         default_ttl=spec.default_ttl,
@@ -55,9 +60,11 @@ def route_cache(name: str, spec: RouteCacheSpec, shared: Caches, before: Mapping
         stale_if_error=spec.stale_if_error,
         request_directives=spec.request_directives,
         store_set_cookie=spec.store_set_cookie,
+        authenticated=authenticated,
         most_bytes=spec.max_object,
     )
     keys = KeySettings(
+        partition=name.encode(),
         query=None if spec.query is None else _bytes(spec.query),
         ignore_query=_bytes(spec.ignore_query) + (MARKETING if spec.ignore_marketing else ()),
         sort_query=spec.sort_query,

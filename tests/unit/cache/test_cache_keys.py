@@ -28,6 +28,10 @@ def test_a_key_is_scheme_host_port_path_and_query() -> None:
     assert Keys(KeySettings(scheme=False)).key(request_head("/a"), b"http") == b"a.example/a"
 
 
+def test_routes_that_differ_by_more_than_the_url_do_not_share_a_key() -> None:
+    assert key(partition=b"beta") != key(partition=b"stable") != key()
+
+
 @pytest.mark.parametrize("host", ["a.example", "A.example.", "a.example:444", "[::1]", "[::1]:443"])
 def test_the_url_of_a_request_is_that_of_its_parts(host: str) -> None:
     keys, head = Keys(KeySettings(ignore_query=MARKETING)), request_head("/a?utm_x=1&b=2", {"Host": host})

@@ -139,6 +139,13 @@ def test_3_5_a_response_to_authorization_is_not_stored_without_permission() -> N
         assert refused({"Cache-Control": f"max-age=3600, {permission}"}, request=request) == ""
 
 
+def test_3_5_where_upstreams_are_told_who_asks_every_request_counts_as_authorized() -> None:
+    settings = CacheSettings(authenticated=True)
+    request = asking(settings=settings)
+    assert refused(FRESH, request=request, settings=settings) == "authorization"
+    assert refused({"Cache-Control": "public, max-age=5"}, request=request, settings=settings) == ""
+
+
 # ---- Set-Cookie and Cookie: safer than section 7.3 requires ----------------------------------------------------------
 
 
