@@ -14,8 +14,6 @@ TTL = 15.0
 _RELEASE = 1.0
 """Seconds that giving a lease back may take; it ends by itself."""
 
-Work = Callable[[Lease], Awaitable[None]]
-
 
 class LeaseLost(StateError):
     """The lease ended before the work did; another node may have it by now."""
@@ -24,9 +22,8 @@ class LeaseLost(StateError):
 class Leader:
     """Leads in the name of `owner`, this node, while it holds the lease `name`.
 
-    The lease is renewed each third of `ttl` seconds. Work that is under way when it is lost is cancelled: `on_lost` is
-    called first. A process that was paused may do a step too many before it notices, so what the work writes must be
-    written by `contracts.fencing.set_fenced`.
+    The lease is renewed each third of `ttl` seconds. A process that was paused may do a step too many before it notices
+    that its lease was lost, so what the work writes must be written by `contracts.fencing.set_fenced`.
     """
 
     def __init__(
@@ -36,7 +33,6 @@ class Leader:
         owner: str,
         *,
         ttl: float = TTL,
-        on_lost: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -45,25 +41,14 @@ class Leader:
         self._name = name
         self._owner = owner
         self._ttl = ttl
-        self._on_lost = on_lost
         self._clock = clock
         self._sleep = sleep
 
-    async def run(self, work: Work) -> None:
-        """Do `work` each time this node comes to lead, until it returns on one that leads to its end.
-
-        Raises what `work` raises. A lost engine is waited for.
-        """
-        while True:
-            with contextlib.suppress(StateUnavailable, LeaseLost):
-                if await self.lead(work):
-                    return
-            await self._sleep(self._ttl / 3)
-
-    async def lead(self, work: Work) -> bool:
+    async def lead(self, work: Callable[[Lease], Awaitable[None]]) -> bool:
         """Do `work` once, if nobody leads; False: another node does.
 
-        Raises what `work` raises, LeaseLost for work that was cancelled, StateUnavailable for an engine that is lost.
+        Work that is under way when the lease is lost is cancelled. Raises what `work` raises, LeaseLost for work that
+        was cancelled, StateUnavailable for an engine that is lost.
         """
         lease = await self._engine.acquire(self._name, self._owner, self._ttl)
         if lease is None:
@@ -74,7 +59,6 @@ class Leader:
             await asyncio.wait({working, holding}, return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 holding.result()
-                self._on_lost()
                 raise LeaseLost(f"the lease {self._name} was lost")
         finally:
             working.cancel()

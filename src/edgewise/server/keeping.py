@@ -20,11 +20,11 @@ from edgewise.tls.cluster import Cluster
 from edgewise.tls.errors import TlsError
 from edgewise.tls.files import host_names, read_certificate
 from edgewise.tls.internal import InternalIssuer
-from edgewise.tls.issuing import Issuer
 from edgewise.tls.keeper import Keeper, Kept
 from edgewise.tls.managed import Managed, managed_certificates
 from edgewise.tls.sealing import share_secret
 from edgewise.tls.store import Store
+from edgewise.tls.terms import Issuer
 
 if TYPE_CHECKING:
     from edgewise.config.schema import Config

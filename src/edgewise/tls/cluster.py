@@ -22,6 +22,7 @@ from edgewise.tls.store import Store
 
 if TYPE_CHECKING:
     from edgewise.tls.acme.messages import Challenge
+    from edgewise.tls.terms import Kind
 
 log = logging.getLogger("edgewise.certificates")
 _RETRY = 1.0
@@ -70,18 +71,24 @@ class Cluster:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        while self._values is None:
-            try:
-                self._values = SharedValues(await self._open(), self._sealer, self._node)
-            except StateError as error:
-                log.error("certificates are not shared: %s", error)
-                await asyncio.sleep(_RETRY)
+        values = self._values = await self._connect()
         try:
-            await asyncio.gather(self._follow(self._values), self._live(self._values))
+            await asyncio.gather(self._follow(values), self._live(values))
         finally:
             with contextlib.suppress(StateError, TimeoutError):
-                await asyncio.wait_for(self._values.leave(), _LEAVE)
-            await self._values.engine.close()
+                await asyncio.wait_for(values.leave(), _LEAVE)
+            await values.engine.close()
+
+    async def _connect(self) -> SharedValues:
+        problem = ""
+        while True:
+            try:
+                return SharedValues(await self._open(), self._sealer, self._node)
+            except StateError as error:
+                if str(error) != problem:
+                    log.error("certificates are not shared: %s", error)
+                problem = str(error)
+                await asyncio.sleep(_RETRY)
 
     async def _live(self, values: SharedValues) -> None:
         while True:
@@ -142,7 +149,6 @@ class Cluster:
 
         Raises what `work` raises, LeaseLost where it was cancelled, StateUnavailable where the engine is lost.
         """
-        values = self._reached()
 
         async def leading(lease: Lease) -> None:
             self._lease = lease
@@ -151,6 +157,7 @@ class Cluster:
             finally:
                 self._lease = None
 
+        values = self._reached()
         return await Leader(values.engine, values.lease, self._node).lead(leading)
 
     @property
@@ -191,11 +198,11 @@ class Cluster:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def certificate(self, kind: tuple[str, str], name: str) -> SharedCertificate | None:
-        """Return what nodes share of `name`; `kind` is authority and kind of key. Raises StateUnavailable."""
+    async def certificate(self, kind: Kind, name: str) -> SharedCertificate | None:
+        """Return what nodes share of `name`. Raises StateUnavailable."""
         return await self._reached().certificate(kind, name)
 
-    async def keep(self, kind: tuple[str, str], name: str, value: SharedCertificate) -> bool:
+    async def keep(self, kind: Kind, name: str, value: SharedCertificate) -> bool:
         """Share a certificate; False: a later leader did. Only while leading. Raises StateError."""
         values, lease = self._led()
         return await values.keep_certificate(lease, kind, name, value)

@@ -21,11 +21,11 @@ from edgewise.tls.errors import TlsError
 from edgewise.tls.renewal import backoff
 from edgewise.tls.shared import SharedCertificate
 from edgewise.tls.store import Record, Store
+from edgewise.tls.terms import Alone, Terms
 
 if TYPE_CHECKING:
-    from edgewise.tls.cluster import Cluster
-    from edgewise.tls.issuing import Issuer
     from edgewise.tls.managed import Managed
+    from edgewise.tls.terms import Issuer, Nodes
 
 log = logging.getLogger("edgewise.certificates")
 _LONGEST_SLEEP = 3600.0
@@ -34,7 +34,7 @@ _PATIENCE = 600.0
 """Seconds that one order may take."""
 _ELSEWHERE = 2.0
 """Seconds after which a node whose work another one does looks again."""
-_ERRORS = (AcmeError, TlsError, OSError, StateError)
+_ERRORS = (AcmeError, TlsError, OSError)
 
 
 class Kept(NamedTuple):
@@ -57,9 +57,7 @@ class Keeper:
         self._changed = changed
         self._clock = clock
         self._entries: dict[str, Entry] = {}
-        self._issuer: Issuer | None = None
-        self._store: Store | None = None
-        self._cluster: Cluster | None = None
+        self._terms: Terms | None = None
         self._told: set[str] = set()
         """Names of which other nodes may have something new."""
         self._trouble = ""
@@ -68,21 +66,22 @@ class Keeper:
         self._task: asyncio.Task[None] | None = None
 
     def follow(
-        self, managed: Sequence[Managed], issuer: Issuer | None, store: Store | None, cluster: Cluster | None = None
+        self, managed: Sequence[Managed], issuer: Issuer | None, store: Store | None, nodes: Nodes | None = None
     ) -> None:
-        """Keep these certificates from now on, from this issuer, together with the other nodes of `cluster`.
+        """Keep these certificates from now on, from this issuer, together with other nodes where there are any.
 
         An order under way is finished by the issuer that it began with, and counts where its certificate is still kept.
         With other settings of the issuer, what waits after failures is tried at once.
         """
-        other = self._issuer is not None and self._issuer is not issuer
-        self._issuer, self._store, self._cluster = issuer, store, cluster
+        other = self._terms is not None and self._terms.issuer is not issuer
+        self._terms = Terms(issuer, store, nodes or Alone()) if issuer is not None and store is not None else None
         known = {entry.managed: entry for entry in self._entries.values()}
         self._entries = {}
         if store is not None:
             self._entries = {each.name: known.get(each) or Entry(each, store) for each in managed}
         for entry in self._entries.values():
-            entry.asked = entry.asked or (other and entry.record.failures > 0)
+            if other and entry.record.failures:
+                entry.asked = self._clock()
         self.told(None)
 
     def told(self, name: str | None) -> None:
@@ -95,19 +94,13 @@ class Keeper:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
-    @property
-    def started(self) -> bool:
-        """Was `start` called?"""
-        return self._task is not None
-
     def kept(self) -> list[Kept]:
         """Return how each certificate is doing."""
-        return [self._state(entry) for entry in self._entries.values()]
+        terms = self._terms
+        return [self._state(entry, terms.issuer) for entry in self._entries.values()] if terms is not None else []
 
-    def _state(self, entry: Entry) -> Kept:
-        issuer, end, now = self._issuer, entry.certificate, self._clock()
-        assert issuer is not None
-        due = entry.due(issuer)
+    def _state(self, entry: Entry, issuer: Issuer) -> Kept:
+        due, end, now = entry.due(issuer), entry.certificate, self._clock()
         not_after = end.not_valid_after_utc.timestamp() if end is not None else None
         managed, record = entry.managed, entry.record
         error = record.error or (self._trouble if due <= now else "")
@@ -119,8 +112,8 @@ class Keeper:
         Raises KeyError where none of that name is kept.
         """
         entry = self._entries[name]
-        entry.asked = True
-        if revoke and self._issuer is not None and entry.record.source == self._issuer.source:
+        entry.asked = self._clock()
+        if revoke and self._terms is not None and entry.record.source == self._terms.issuer.source:
             entry.revoke = entry.pem
         self._wake.set()
 
@@ -138,128 +131,114 @@ class Keeper:
 
     async def step(self) -> float:
         """Do what is due; return the seconds until something is."""
-        issuer, store, cluster = self._issuer, self._store, self._cluster
-        if issuer is None or store is None:
+        terms = self._terms
+        if terms is None:
             return _LONGEST_SLEEP
-        if cluster is None:
-            await self._do_due(issuer, store, None)
-        elif not await self._take_part(issuer, store, cluster):
+        if not await self._take_part(terms):
             return _ELSEWHERE
-        moments = [at for entry in self._entries.values() for at in (entry.due(issuer), entry.record.ask_at) if at]
+        moments = [
+            at for entry in self._entries.values() for at in (entry.due(terms.issuer), entry.record.ask_at) if at
+        ]
         return min(max(min(moments, default=_LONGEST_SLEEP) - self._clock(), 0.0), _LONGEST_SLEEP)
 
-    async def _take_part(self, issuer: Issuer, store: Store, cluster: Cluster) -> bool:
+    async def _take_part(self, terms: Terms) -> bool:
         """Take what other nodes have, do what is due if none of them does; False: look again soon."""
-        if not cluster.reached:
+        if not terms.nodes.reached:
             self._trouble = "waits for shared state"
             return False
         try:
-            await self._take(issuer, store, cluster)
-            done = not any(entry.has_work(issuer, self._clock()) for entry in self._entries.values())
-            done = done or await cluster.lead(lambda: self._do_due(issuer, store, cluster))
+            await self._take(terms)
+            if self._has_work(terms) and not await terms.nodes.lead(lambda: self._do_due(terms)):
+                return False
         except (StateError, OSError) as error:
-            log.error("certificates wait for shared state: %s", error)
+            if not self._trouble:
+                log.error("certificates wait for shared state: %s", error)
             self._trouble = f"waits for shared state: {error}"
             return False
         self._trouble = ""
-        return done and not any(entry.unshared for entry in self._entries.values())
+        return not any(entry.unshared for entry in self._entries.values())
 
-    async def _take(self, issuer: Issuer, store: Store, cluster: Cluster) -> None:
+    def _has_work(self, terms: Terms) -> bool:
+        return any(entry.has_work(terms.issuer, self._clock()) for entry in self._entries.values())
+
+    async def _take(self, terms: Terms) -> None:
         """Look at what other nodes told of. Raises StateError and OSError; the rest is looked at again then."""
-        taken = False
         while self._told:
-            name = next(iter(self._told))
-            entry = self._entries.get(name)
-            if entry is not None:
-                taken |= await self._compare(entry, issuer, store, cluster)
-            self._told.discard(name)
-        if taken:
-            await self._tell_workers()
+            name = self._told.pop()
+            try:
+                if name in self._entries:
+                    await self._compare(self._entries[name], terms)
+            except BaseException:
+                self._told.add(name)
+                raise
 
-    async def _compare(self, entry: Entry, issuer: Issuer, store: Store, cluster: Cluster) -> bool:
-        shared = await cluster.certificate(_kind(issuer), entry.managed.name)
-        if not entry.compare(shared, issuer, store):
-            return False
-        log.info("%s: took the certificate that another node got", entry.managed.name)
-        return True
+    async def _compare(self, entry: Entry, terms: Terms) -> None:
+        """Take what other nodes have of a certificate, where it is newer."""
+        shared = await terms.nodes.certificate(terms.kind, entry.managed.name)
+        if entry.compare(shared, terms.issuer, terms.store):
+            log.info("%s: took the certificate that another node got", entry.managed.name)
+            await self._serve(entry, terms.store)
 
-    async def _do_due(self, issuer: Issuer, store: Store, cluster: Cluster | None) -> None:
-        if cluster is not None:
-            await cluster.share_account(store, issuer.source)
-        for entry in sorted(self._entries.values(), key=lambda entry: entry.due(issuer)):
-            if not entry.has_work(issuer, self._clock()):
-                continue
-            if cluster is not None and await self._compare(entry, issuer, store, cluster):
-                await self._tell_workers()
-            if entry.due(issuer) <= self._clock():
-                await self._attempt(entry, issuer, store, cluster)
-            elif 0.0 < entry.record.ask_at <= self._clock():
-                await self._ask_window(entry, issuer, store, cluster)
-            if entry.unshared:
-                await self._share(entry, issuer, cluster)
-        if cluster is not None:
-            await cluster.share_account(store, issuer.source)
+    async def _do_due(self, terms: Terms) -> None:
+        await terms.nodes.share_account(terms.store, terms.issuer.source)
+        for entry in sorted(self._entries.values(), key=lambda entry: entry.due(terms.issuer)):
+            if entry.has_work(terms.issuer, self._clock()):
+                await self._compare(entry, terms)  # another node may have done it meanwhile
+                await self._do(entry, terms)
+        await terms.nodes.share_account(terms.store, terms.issuer.source)
 
-    async def _attempt(self, entry: Entry, issuer: Issuer, store: Store, cluster: Cluster | None) -> None:
-        managed, asked = entry.managed, entry.asked
-        entry.asked = False
+    async def _do(self, entry: Entry, terms: Terms) -> None:
+        """Order, share, revoke, ask: what is due of one certificate."""
+        renewed = entry.due(terms.issuer) <= self._clock() and await self._order(entry, terms)
+        if entry.unshared:
+            await self._share(entry, terms)
+        if entry.to_be_revoked:
+            await self._revoke(entry, terms.issuer)
+        if renewed or entry.asks_window(self._clock()):
+            await self._ask_window(entry, terms)
+
+    async def _order(self, entry: Entry, terms: Terms) -> bool:
+        """Get a certificate, have the workers serve it; was there one?
+
+        Raises StateError where other nodes cannot be told of the challenge: no failure, but an order that waits.
+        """
+        issuer, asked = terms.issuer, entry.asked
+        entry.asked = 0.0
         try:
             async with asyncio.timeout(_PATIENCE):
-                pem = await issuer.issue(managed.names, entry.pem if entry.record.source == issuer.source else None)
-            if not await self._keep(entry, pem, issuer, store, cluster):
-                return
-        except asyncio.CancelledError:
+                previous = entry.pem if entry.record.source == issuer.source else None
+                pem = await issuer.issue(entry.managed.names, previous)
+            entry.keep(terms.store, pem, Record(issuer.source, issued=self._clock()))
+        except (asyncio.CancelledError, StateError):
             entry.asked = asked
             raise
         except _ERRORS as error:
-            self._failed(entry, issuer, store, error)
-            entry.unshared = cluster is not None
-            return
-        await self._tell_workers()
-        entry.read(store)
-        if entry.revoke is not None:
-            await self._revoke(entry, issuer)
-        await self._ask_window(entry, issuer, store, cluster)
-
-    async def _keep(self, entry: Entry, pem: bytes, issuer: Issuer, store: Store, cluster: Cluster | None) -> bool:
-        """Share and store a new certificate; False: another node got one since, which is to be taken.
-
-        Where the engine is lost in between, the certificate is this node's alone until it can be shared.
-        """
-        record = Record(issuer.source, issued=self._clock())
-        shared: bool | None = None
-        try:
-            if cluster is not None:
-                shared = await cluster.keep(_kind(issuer), entry.managed.name, SharedCertificate(pem, record))
-        except StateError as error:
-            log.error("%s: the new certificate is not shared yet: %s", entry.managed.name, error)
-        finally:
-            if shared is not False:
-                entry.keep(store, pem, record)
-                entry.unshared = cluster is not None and shared is None
-        if shared is False:
-            log.warning("%s: another node got a certificate meanwhile; this one is dropped", entry.managed.name)
-            self.told(entry.managed.name)
+            self._failed(entry, issuer, terms.store, error)
             return False
+        entry.unshared = True
+        await self._serve(entry, terms.store)
         return True
 
-    async def _tell_workers(self) -> None:
+    async def _serve(self, entry: Entry, store: Store) -> None:
+        """Have the workers load what was stored; from then on it is what is shown."""
         try:
             await self._changed()
         except OSError as error:
-            log.error("a worker did not take a new certificate: %s", error or "no answer in time")
+            log.error(
+                "%s: a worker did not take the new certificate: %s", entry.managed.name, error or "no answer in time"
+            )
+        finally:
+            entry.read(store)
 
-    async def _share(self, entry: Entry, issuer: Issuer, cluster: Cluster | None) -> None:
+    async def _share(self, entry: Entry, terms: Terms) -> None:
         """Tell other nodes what this one has and knows; what cannot be told now is told later."""
-        if cluster is None:
-            return
-        value = SharedCertificate(entry.pem or b"", entry.record)
+        name, value = entry.managed.name, SharedCertificate(entry.pem or b"", entry.record)
         try:
-            if not await cluster.keep(_kind(issuer), entry.managed.name, value):
-                self.told(entry.managed.name)
-            entry.unshared = False
+            entry.unshared = not await terms.nodes.keep(terms.kind, name, value)
+            if entry.unshared:
+                self._told.add(name)
         except StateError as error:
-            log.error("%s: other nodes are not told of the certificate: %s", entry.managed.name, error)
+            log.error("%s: other nodes are not told of the certificate: %s", name, error)
 
     def _failed(self, entry: Entry, issuer: Issuer, store: Store, error: Exception) -> None:
         """Note a failure, on disk too: a process that is restarted again and again must not press the authority."""
@@ -267,7 +246,7 @@ class Keeper:
         record.failures, record.tried = record.failures + 1, issuer.source
         record.error = " ".join(str(error).split())[:500] or type(error).__name__
         wait = backoff(record.failures, issuer.retry, getattr(error, "retry_after", None))
-        record.retry_at = self._clock() + wait
+        record.retry_at, entry.unshared = self._clock() + wait, True
         log.error("%s: no certificate: %s; next attempt in %.0f s", entry.managed.name, record.error, wait)
         with contextlib.suppress(OSError):
             store.keep_record(entry.managed.name, record)
@@ -281,21 +260,23 @@ class Keeper:
         except _ERRORS as error:
             log.error("%s: the certificate before is not revoked: %s", entry.managed.name, error)
 
-    async def _ask_window(self, entry: Entry, issuer: Issuer, store: Store, cluster: Cluster | None) -> None:
+    async def _ask_window(self, entry: Entry, terms: Terms) -> None:
         """Ask when the authority wants the certificate renewed; without an answer, a third of the lifetime counts."""
         if entry.pem is None:
             return
         record = entry.record
         try:
-            found = await issuer.window(entry.pem)
+            found = await terms.issuer.window(entry.pem)
         except _ERRORS as error:
             log.warning("%s: no word on when to renew: %s", entry.managed.name, error)
             record.ask_at = self._clock() + _LONGEST_SLEEP
             return
         record.window, record.ask_at = (found[:2], found[2]) if found is not None else (None, 0.0)
-        entry.unshared = cluster is not None and found is not None
         with contextlib.suppress(OSError):
-            store.keep_record(entry.managed.name, record)
+            terms.store.keep_record(entry.managed.name, record)
+        if found is not None:
+            entry.unshared = True
+            await self._share(entry, terms)
 
     async def close(self) -> None:
         """Stop; an order under way is given up."""
@@ -303,10 +284,5 @@ class Keeper:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._issuer is not None:
-            self._issuer.close()
-
-
-def _kind(issuer: Issuer) -> tuple[str, str]:
-    """Return what certificates must have in common for nodes to share them."""
-    return issuer.source, issuer.key_type
+        if self._terms is not None:
+            self._terms.issuer.close()

@@ -19,9 +19,8 @@ from edgewise.tls.errors import TlsError
 if TYPE_CHECKING:
     from edgewise.config.schema import Acme
 
-LEAST_SECRET = 32
-"""Bytes of the secret that nodes have in common, at least."""
-_MOST_SECRET = 4096
+_LEAST_SECRET, _MOST_SECRET = 32, 4096
+"""Bytes of the secret that nodes have in common."""
 _VERSION = b"\x01"
 _NONCE = 12
 _TAG = 16
@@ -43,15 +42,15 @@ class Sealer:
         nonce = os.urandom(_NONCE)
         return _VERSION + nonce + self._cipher.encrypt(nonce, plain, _VERSION + place.encode())
 
-    def open(self, sealed: bytes, place: str) -> bytes | None:
-        """Return what was sealed; None where it was not, or not with this secret for this place."""
-        if len(sealed) < len(_VERSION) + _NONCE + _TAG or sealed[:1] != _VERSION:
-            return None
+    def open(self, sealed: bytes, place: str) -> bytes:
+        """Return what was sealed. Raises ValueError where it was not, or not with this secret for this place."""
         nonce, rest = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
         try:
-            return self._cipher.decrypt(nonce, rest, _VERSION + place.encode())
+            if sealed[:1] == _VERSION and len(rest) >= _TAG:
+                return self._cipher.decrypt(nonce, rest, _VERSION + place.encode())
         except InvalidTag:
-            return None
+            pass
+        raise ValueError("it was not sealed with this share_key, or for another place")
 
 
 def share_secret(settings: Acme) -> bytes | None:
@@ -65,6 +64,6 @@ def share_secret(settings: Acme) -> bytes | None:
             secret = file.read(_MOST_SECRET + 1).rstrip(b"\r\n")
     except OSError as error:
         raise TlsError(f"{settings.share_key_file}: {error.strerror or error}") from error
-    if not LEAST_SECRET <= len(secret) <= _MOST_SECRET:
-        raise TlsError(f"{settings.share_key_file}: a secret has {LEAST_SECRET} to {_MOST_SECRET} bytes")
+    if not _LEAST_SECRET <= len(secret) <= _MOST_SECRET:
+        raise TlsError(f"{settings.share_key_file}: a secret has {_LEAST_SECRET} to {_MOST_SECRET} bytes")
     return secret

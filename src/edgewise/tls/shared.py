@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -19,6 +19,9 @@ from edgewise.contracts.state import Lease, StateEngine
 from edgewise.tls.acme.messages import Challenge
 from edgewise.tls.sealing import Sealer
 from edgewise.tls.store import Record
+
+if TYPE_CHECKING:
+    from edgewise.tls.terms import Kind
 
 log = logging.getLogger("edgewise.certificates")
 _T = TypeVar("_T")
@@ -64,18 +67,18 @@ class SharedValues:
         self._prefix = f"certificates/{sealer.group}"
         self._node = node
 
-    async def certificate(self, kind: tuple[str, str], name: str) -> SharedCertificate | None:
-        """Return what is shared of `name`; `kind` is the authority and the kind of key."""
+    async def certificate(self, kind: Kind, name: str) -> SharedCertificate | None:
+        """Return what is shared of `name`."""
         return await self._get(self._certificate_key(kind, name), SharedCertificate)
 
-    async def keep_certificate(self, lease: Lease, kind: tuple[str, str], name: str, value: SharedCertificate) -> bool:
+    async def keep_certificate(self, lease: Lease, kind: Kind, name: str, value: SharedCertificate) -> bool:
         """Share a certificate, and tell the others; False: a later holder of the lease did."""
         if not await self._set(lease, self._certificate_key(kind, name), value):
             return False
         await self.engine.publish(self.topic, name.encode())
         return True
 
-    def _certificate_key(self, kind: tuple[str, str], name: str) -> str:
+    def _certificate_key(self, kind: Kind, name: str) -> str:
         return f"{self._prefix}/certificate/{_digest(*kind, name)}"
 
     async def account(self, source: str) -> SharedAccount | None:
@@ -112,14 +115,15 @@ class SharedValues:
         return [node for node, answered in found.items() if node != self._node and answered != wanted]
 
     async def _get(self, key: str, kind: type[_T]) -> _T | None:
-        found = await get_fenced(self.engine, key)
-        if found is None:
+        """Return a value; None where there is none that a node with this secret, and this edgewise, wrote."""
+        try:
+            found = await get_fenced(self.engine, key)
+            if found is None:
+                return None
+            return msgspec.msgpack.decode(self._sealer.open(found.value, key), type=kind)
+        except (ValueError, msgspec.MsgspecError) as error:
+            log.error("%s in the state engine is passed over: %s", key, error)
             return None
-        plain = self._sealer.open(found.value, key)
-        if plain is None:
-            log.error("%s in the state engine was not written by a node with this share_key; passed over", key)
-            return None
-        return msgspec.msgpack.decode(plain, type=kind)
 
     async def _set(self, lease: Lease, key: str, value: msgspec.Struct) -> bool:
         return await set_fenced(self.engine, key, self._sealer.seal(msgspec.msgpack.encode(value), key), lease)
