@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from support.edgewise_process import EdgewiseProcess, wait_until
+from support.http2_raw import Http2Client
 from support.origin import OK, Origin
 from support.raw_http import field_value, get, post
 
 NAMES = (
     "mark", "move", "trace", "forbid", "admit", "hang", "stubborn", "broken", "wrong", "change_method", "Stamp",
-    "Status", "Replace", "Rewrite", "Explode",
+    "Status", "Replace", "Rewrite", "Explode", "no_path", "no_headers", "no_content", "NoStatus", "NoHeaders",
 )  # fmt: skip
 EDITS = 'response_headers = { set = { X-Edit = "1" }, remove = ["X-Secret"] }'
 
@@ -149,6 +150,20 @@ class TestFailures:
             assert client.read().status == 500
             assert time.monotonic() - began < 0.4 + 0.5
         line = logged(edgewise, f"/{name}/fails")
+        assert (line["status"], line["end"]) == (500, "edge-filter")
+
+    @pytest.mark.parametrize("name", ["no_path", "no_headers", "no_content", "NoStatus", "NoHeaders"])
+    @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/2"])
+    def test_what_a_filter_left_behind_and_cannot_be_sent_is_a_500(self, pair: Pair, name: str, version: str) -> None:
+        edgewise, _ = pair
+        path = f"/{name}/{version[5:]}"
+        if version == "HTTP/2":
+            with Http2Client(("127.0.0.1", edgewise.port)) as http2:
+                assert [http2.get(path).status, http2.get("/fine").status] == [500, 200]
+        else:
+            with edgewise.client() as http1:
+                assert [http1.ask(get(path)).status, http1.ask(get("/fine")).status] == [500, 200]
+        line = logged(edgewise, path)
         assert (line["status"], line["end"]) == (500, "edge-filter")
 
     def test_the_log_has_the_traceback(self, pair: Pair) -> None:

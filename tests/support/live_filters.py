@@ -121,3 +121,36 @@ class Explode:
     def response(self, request: Request, response: Response) -> None:
         """Fail."""
         raise RuntimeError("broken on answers")
+
+
+def no_path(request: Request) -> None:
+    """Assign what is no text."""
+    request.path = None  # type: ignore[assignment]
+
+
+def no_headers(request: Request) -> None:
+    """Put something else in the place of the headers."""
+    request.headers = {"X-Mark": "1"}  # type: ignore[assignment]
+
+
+async def no_content(request: Request) -> Response:
+    """Answer, later, with content that is none."""
+    await asyncio.sleep(0)
+    return Response(200, 5)  # type: ignore[arg-type]
+
+
+class NoStatus:
+    """Gives answers a status that is no number."""
+
+    def response(self, request: Request, response: Response) -> None:
+        """Assign text."""
+        response.status = "gone"  # type: ignore[assignment]
+
+
+class NoHeaders:
+    """Takes the headers of answers away, later."""
+
+    async def response(self, request: Request, response: Response) -> None:
+        """Assign nothing."""
+        await asyncio.sleep(0)
+        response.headers = None  # type: ignore[assignment]

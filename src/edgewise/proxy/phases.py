@@ -15,7 +15,6 @@ from edgewise.contracts.filters import Headers, Request, Response
 from edgewise.contracts.plan import Answer, ResponsePlan
 from edgewise.http.head import NO_BODY, RequestHead
 from edgewise.http.statuses import reason
-from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head
 from edgewise.proxy import attempts, lifecycle, plans
 
@@ -41,19 +40,17 @@ def run_request(exchange: Exchange) -> None:
 
 def _after_request(exchange: Exchange, request: Request, response: Response | None) -> None:
     exchange.context = request.context or None
-    if response is not None:
-        lifecycle.answer(exchange, _as_answer(response))
-        return
-    if request.method != exchange.plan.request.method.decode("latin-1"):
-        _failed(exchange, ValueError("a filter cannot change the method"))
-        return
-    if request.headers.changed or (request.path, request.query) != _path_and_query(exchange):
-        try:
+    try:  # the filter may have assigned anything
+        answer = None if response is None else _as_answer(response)
+        if answer is None and _changed(exchange, request):
             _revise(exchange, request)
-        except (ValueError, ProtocolError) as error:
-            _failed(exchange, error)
-            return
-    lifecycle.choose(exchange)
+    except Exception as error:
+        _failed(exchange, error)
+        return
+    if answer is not None:
+        lifecycle.answer(exchange, answer)
+    else:
+        lifecycle.choose(exchange)
 
 
 def run_response(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:
@@ -77,20 +74,19 @@ def _after_response(
 ) -> None:
     if other is None and response.body is not None:
         other = response
-    if other is not None:
+    try:  # the filter may have assigned anything
+        answer = None if other is None else _as_answer(other)
+        if answer is None and (response.headers.changed or response.status != plan.status):
+            plan = _revised_response(exchange, plan, response)
+    except Exception as error:
+        _failed(exchange, error)
+        return
+    if answer is not None:
         attempts.ended(exchange, ok=not plan.gateway_error)
         exchange.upstream = None
         connection.abandon()
-        lifecycle.answer(exchange, _as_answer(other))
+        lifecycle.answer(exchange, answer)
         return
-    if response.headers.changed or response.status != plan.status:
-        bodiless = {204, 304}
-        if (response.status in bodiless) != (plan.status in bodiless) or not 200 <= response.status <= 999:
-            _failed(exchange, ValueError(f"status {plan.status} cannot become {response.status}"))
-            return
-        plan = copy(plan)
-        plan.head = _response_head(exchange, plan, response)
-        plan.status = response.status
     connection.resume()
     lifecycle.send_response(exchange, connection, plan, lifecycle.finished_head(exchange, plan), rest)
 
@@ -189,6 +185,13 @@ def _request_view(exchange: Exchange) -> Request:
     )
 
 
+def _changed(exchange: Exchange, request: Request) -> bool:
+    """Did a filter change what is forwarded? Raises ValueError where it changed what it may not."""
+    if request.method != exchange.plan.request.method.decode("latin-1"):
+        raise ValueError("a filter cannot change the method")
+    return request.headers.changed or (request.path, request.query) != _path_and_query(exchange)
+
+
 def _revise(exchange: Exchange, request: Request) -> None:
     """Give a request that a filter changed a plan of its own: the one in the memo serves other requests too."""
     plan = copy(exchange.plan)
@@ -223,6 +226,17 @@ def _revised_head(request: Request, original: RequestHead, *, moved: bool) -> Re
     return RequestHead(head.method, head.target, head.path, head.query, original.minor, revised)
 
 
+def _revised_response(exchange: Exchange, plan: ResponsePlan, response: Response) -> ResponsePlan:
+    """Give a response that a filter changed a plan of its own; raises ValueError for a status it cannot have."""
+    bodiless = {204, 304}
+    if (response.status in bodiless) != (plan.status in bodiless) or not 200 <= response.status <= 999:
+        raise ValueError(f"status {plan.status} cannot become {response.status}")
+    plan = copy(plan)
+    plan.head = _response_head(exchange, plan, response)
+    plan.status = response.status
+    return plan
+
+
 def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -> bytes:
     """Return the client's head for a response that a filter changed; framing stays as the plan decided."""
     own = {b"content-length", b"transfer-encoding", b"connection"}
@@ -237,10 +251,17 @@ def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -
 
 
 def _as_answer(response: Response) -> Answer:
+    """Return a filter's response as it is sent; raises TypeError or ValueError where it cannot be."""
     fields = tuple(
         (name.encode("latin-1"), value.encode("latin-1"))
         for name, value in response.headers
         if name.lower() not in _FRAMING and name.lower() != "date"
     )
     body = response.body or b""
-    return Answer(response.status, fields, body.encode() if isinstance(body, str) else body)
+    if isinstance(body, str):
+        body = body.encode()
+    if not isinstance(body, bytes):
+        raise TypeError(f"content is bytes or str, not {type(body).__name__}")
+    if not 200 <= response.status <= 999:
+        raise ValueError(f"not a final status: {response.status}")
+    return Answer(response.status, fields, body)
