@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgewise.state.transfer import Report, Tally
 
 
-@click.group("cluster", short_help="Show the nodes that share state, and configure them together.")
+@click.group("cluster", short_help="Show and configure the nodes that share state.")
 def cluster_command() -> None:
     """About the nodes that share state."""
 
@@ -48,13 +48,13 @@ def cluster_status(file: Path | None, as_json: bool) -> None:
     state = config.state
     assert state is not None
     try:
-        status, nodes, newest = run(_ask(state, config.cluster))
+        status, nodes, published = run(_ask(state, config.cluster))
     except StateError as error:
         raise click.ClickException(f"{without_password(state.url)}: {error}") from None
     if as_json:
-        click.echo(json.dumps(_as_json(state.url, status, nodes, newest), indent=2))
+        click.echo(json.dumps(_as_json(state.url, status, nodes, published[0]), indent=2))
     else:
-        click.echo(cluster_text(without_password(state.url), status, nodes, time.time(), newest))
+        click.echo(cluster_text(without_password(state.url), status, nodes, time.time(), *published))
 
 
 def configured(file: Path | None) -> Config:
@@ -71,8 +71,8 @@ def configured(file: Path | None) -> Config:
     return config
 
 
-async def _ask(state: State, cluster: Cluster | None) -> tuple[EngineStatus, list[Node], int]:
-    """Return the engine's status, the nodes, and the number of the newest version published."""
+async def _ask(state: State, cluster: Cluster | None) -> tuple[EngineStatus, list[Node], tuple[int, str]]:
+    """Return the engine's status, the nodes, and the newest version published with the group that it is for."""
     from edgewise.contracts.sealing import NoSecretError, Sealer, read_secret
     from edgewise.contracts.state import StateError
     from edgewise.server.secret import state_directory
@@ -82,11 +82,11 @@ async def _ask(state: State, cluster: Cluster | None) -> tuple[EngineStatus, lis
 
     engine = await open_engine(state.url, Options.of(state, state_directory()))
     try:
-        newest = 0
+        published = (0, "")
         if cluster is not None:
             sealer = Sealer(read_secret(cluster.key, cluster.key_file), PURPOSE)
-            newest = (await Versions(engine, sealer).published()).newest
-        return await engine.status(), await nodes(engine), newest
+            published = ((await Versions(engine, sealer).published()).newest, sealer.group)
+        return await engine.status(), await nodes(engine), published
     except NoSecretError as error:
         raise StateError(str(error)) from error
     finally:
@@ -106,8 +106,10 @@ def _as_json(url: str, status: EngineStatus, nodes: list[Node], newest: int) -> 
     }
 
 
-def cluster_text(url: str, status: EngineStatus, nodes: list[Node], now: float, newest: int = 0) -> str:
-    """Return the status as text; `now` in Unix time, `newest` the newest version published."""
+def cluster_text(
+    url: str, status: EngineStatus, nodes: list[Node], now: float, newest: int = 0, group: str = ""
+) -> str:
+    """Return the status as text; `now` in Unix time, `newest` the newest version published to the nodes of `group`."""
     from edgewise.cli.status_text import duration, table
 
     lines = [f"{status.engine} {status.version} at {url}: {status.keys} keys, {status.bytes / 1e6:.1f} MB"]
@@ -120,7 +122,7 @@ def cluster_text(url: str, status: EngineStatus, nodes: list[Node], now: float, 
     following = [node for node in nodes if node.standing is not None]
     if following:
         lines += ["", f"configuration published: version {newest}" if newest else "no configuration is published"]
-        lines += [f"  {node.host} ({node.pid}): {standing_text(node, newest)}" for node in following]
+        lines += [f"  {node.host} ({node.pid}): {standing_text(node, newest, group)}" for node in following]
     if len({node.config for node in nodes}) > 1:
         lines += ["", "the nodes do not run the same configuration"]
     return "\n".join(lines)

@@ -224,7 +224,7 @@ def _publish(
     async def publishing(engine: StateEngine, versions: Versions) -> tuple[Version, list[Node]]:
         version = await publish(engine, versions)
         click.echo(f"version {version.number} is published")
-        return version, await _outcome(engine, version, wait)
+        return version, await _outcome(engine, versions.group, version, wait)
 
     version, nodes = _with_versions(config, publishing)
     for node in nodes:
@@ -235,7 +235,7 @@ def _publish(
         raise SystemExit(1)
 
 
-async def _outcome(engine: StateEngine, version: Version, wait: float) -> list[Node]:
+async def _outcome(engine: StateEngine, group: str, version: Version, wait: float) -> list[Node]:
     """Wait until every node that follows decided on a version; return them."""
     from asyncio import sleep
 
@@ -243,7 +243,7 @@ async def _outcome(engine: StateEngine, version: Version, wait: float) -> list[N
 
     deadline = time.monotonic() + wait
     while True:
-        found = [node for node in await nodes(engine) if node.standing is not None]
+        found = [node for node in await nodes(engine) if node.standing is not None and node.standing.group == group]
         undecided = [node for node in found if not _decided(node, version.number)]
         if not undecided or time.monotonic() > deadline:
             return found
@@ -259,13 +259,15 @@ def _applied(node: Node, number: int) -> bool:
     return node.standing is not None and node.standing.applied >= number
 
 
-def standing_text(node: Node, newest: int = 0) -> str:
-    """Return how far a node is, in words; `newest` is the newest version published."""
+def standing_text(node: Node, newest: int, group: str = "") -> str:
+    """Return how far a node is, in words; `newest` is the newest version published to the nodes of `group`."""
     standing = node.standing
     if standing is None:
         return "own file"
     runs = f"version {standing.applied}" if standing.applied else "own file"
     reason = f": {standing.reason}" if standing.reason else ""
+    if group and standing.group != group:
+        return f"{runs}, has another key"
     if standing.newest < newest:
         return f"{runs}, has not seen {newest}"
     if standing.outcome == "refused":

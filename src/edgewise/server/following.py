@@ -50,7 +50,7 @@ class Following:
     @property
     def standing(self) -> Standing:
         """Return how far this node is."""
-        return self._adoption.standing()
+        return self._adoption.standing()._replace(group=self._sealer.group)
 
     def serve(self, serving: bool) -> None:
         """Note whether reloads are possible: not while edgewise starts or stops."""

@@ -123,11 +123,14 @@ class Hints:
     async def _listen(self, engine: StateEngine) -> None:
         while True:
             with contextlib.suppress(StateError):
-                async for message in engine.subscribe(self._topic, await engine.last(self._topic)):
-                    self._heard(message.payload)
+                after = await engine.last(self._topic)
+                log.info("hints of other nodes are heard")
+                async for message in engine.subscribe(self._topic, after):
+                    self.heard(message.payload)
             await asyncio.sleep(_RETRY)
 
-    def _heard(self, payload: bytes) -> None:
+    def heard(self, payload: bytes) -> None:
+        """Look for oneself, where another node told of a failure lately and that is within the bounds."""
         hint = self._opened(payload)
         if hint is not None and hint.node == self._node:
             return

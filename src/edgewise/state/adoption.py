@@ -23,6 +23,8 @@ class Standing(NamedTuple):
     """Of the newest version."""
     reason: str = ""
     """Why it refused the newest version, or what it waits for."""
+    group: str = ""
+    """Names the nodes that have the same secret; see `Versions`."""
 
 
 class Adoption:

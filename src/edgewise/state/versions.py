@@ -70,6 +70,8 @@ class Versions:
     def __init__(self, engine: StateEngine, sealer: Sealer) -> None:
         self._engine = engine
         self._sealer = sealer
+        self.group = sealer.group
+        """Names the nodes that have this secret."""
         self._key = f"configuration/{sealer.group}/versions"
         self.topic = f"configuration-{sealer.group}"
         """Where an empty message says that there is a new version."""

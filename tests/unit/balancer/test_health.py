@@ -99,3 +99,45 @@ def test_a_check_with_a_path_is_http_and_one_without_is_tcp() -> None:
     assert HealthCheck(type="http").is_http
     with pytest.raises(ValueError, match="http, tcp or grpc"):
         HealthCheck(type="ping")
+
+
+def test_a_doubt_has_an_endpoint_checked_at_once_and_soon_again_until_it_is_decided() -> None:
+    checker, verdicts = _checker(HealthCheck(unhealthy=3, interval=3600.0))
+
+    async def doubt() -> None:
+        checker.start()
+        checker.doubt()
+        async with asyncio.timeout(60):
+            while not verdicts:
+                await asyncio.sleep(0.01)
+        checker.stop()
+
+    _run(doubt())
+    assert verdicts[0][:2] == ("shop/a", False)
+    assert checker.status.failures == 3
+
+
+def test_a_doubt_about_an_endpoint_that_is_well_costs_it_one_check() -> None:
+    async def doubt() -> None:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()[:2]
+        verdicts: Verdicts = []
+        settings = HealthCheck(interval=3600.0)
+        checker = HealthChecker("shop/a", address, settings, lambda *verdict: verdicts.append(verdict))
+        checker.start()
+        async with asyncio.timeout(60):
+            while checker.status.checks < 1:
+                await asyncio.sleep(0.01)
+            checker.doubt()
+            while checker.status.checks < 2:
+                await asyncio.sleep(0.01)
+        checker.stop()
+        server.close()
+        assert [verdict[:2] for verdict in verdicts] == [("shop/a", True)]
+        assert checker.status.failures == 0
+
+    _run(doubt())
+
+
+def test_there_is_no_doubt_about_what_is_not_checked() -> None:
+    assert not HealthMonitor(lambda *verdict: None).doubt("shop/a")

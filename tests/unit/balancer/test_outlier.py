@@ -223,3 +223,28 @@ def test_a_policy_that_does_not_observe_is_told_nothing(policy: str) -> None:
     setup = _Setup(1, Ejection(), policy=policy)
     setup.attempts(setup.endpoints[0], ok=1)
     assert setup.endpoints[0].ewma == 0.0
+
+
+def test_the_word_of_others_counts_as_one_failure_and_never_ejects_by_itself() -> None:
+    setup = _Setup(3, Ejection(consecutive_errors=3))
+    bad = setup.endpoints[0]
+    for _hint in range(10):
+        setup.detector.suspect(bad)
+    assert not bad.ejected
+    setup.attempts(bad, failed=1)
+    assert bad.ejected
+
+
+def test_a_success_of_ones_own_makes_the_word_of_others_void() -> None:
+    setup = _Setup(3, Ejection(consecutive_errors=3))
+    good = setup.endpoints[0]
+    setup.detector.suspect(good)
+    setup.attempts(good, ok=1, failed=2)
+    assert not good.ejected
+
+
+def test_where_nothing_is_ejected_the_word_of_others_changes_nothing() -> None:
+    for settings_ in (None, Ejection(consecutive_errors=0), Ejection(consecutive_errors=1)):
+        setup = _Setup(2, settings_)
+        setup.detector.suspect(setup.endpoints[0])
+        assert setup.endpoints[0].errors == 0

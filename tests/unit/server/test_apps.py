@@ -40,7 +40,7 @@ def test_a_managed_app_becomes_an_upstream_with_one_checked_server_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    instance = Instance(lambda: config(processes=2), "test")
+    instance = Instance(lambda choose: config(processes=2), "test")
     loaded = instance.load().upstreams["shop"]
     instance.close()
     names = [Path(server.address.removeprefix("unix:")).name for server in loaded.servers]
@@ -53,7 +53,7 @@ def test_a_run_directory_whose_path_is_too_long_for_sockets_is_an_error_that_say
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 90)))
-    instance = Instance(config, "test")
+    instance = Instance(lambda choose: config(), "test")
     with pytest.raises(RunDirectoryError, match="too long for a Unix socket"):
         instance.load()
     instance.close()

@@ -17,6 +17,8 @@ from edgewise.contracts.shared import (
     SharedCounters,
     SlotMap,
     SlotsExhaustedError,
+    SuspicionReader,
+    Suspicions,
 )
 
 
@@ -185,3 +187,17 @@ def test_slots_are_unique_within_capacity_and_stable_while_a_key_stays(generatio
         assert all(0 <= slot < 8 for slot in slots.slots.values())
         assert all(slots[key] == before[key] for key in keys if key in before.slots)
         assert set(slots.fresh) == {slots[key] for key in keys if key not in before.slots}
+
+
+def test_a_worker_sees_each_suspicion_once_and_none_from_before_it_began() -> None:
+    suspicions = Suspicions(4)
+    suspicions.add(1)
+    first = SuspicionReader(suspicions)
+    assert first.slots() == []
+    suspicions.add(1)
+    suspicions.add(3)
+    assert first.slots() == [1, 3]
+    assert first.slots() == []
+    for _ in range(300):
+        suspicions.add(2)
+        assert first.slots() == [2]
