@@ -93,6 +93,12 @@ def test_3_1_all_fields_are_stored_unknown_ones_too() -> None:
     }  # fmt: skip
 
 
+def test_5_2_directives_pass_through_whether_they_are_understood_or_not() -> None:
+    lines = {"Cache-Control": "max-age=3600, no-transform, x-new=1", "CDN-Cache-Control": "max-age=60", "Pragma": "x"}
+    head = stored(lines).head
+    assert all(f"\r\n{name}: {value}\r\n".encode() in head for name, value in lines.items())
+
+
 def test_3_1_connection_and_what_it_lists_are_not_stored() -> None:
     one = stored(FRESH | {"Connection": "A, b, keep-alive", "a": "1", "b": "2", "c": "3"})
     assert names(one) == {b"cache-control", b"date", b"c"}

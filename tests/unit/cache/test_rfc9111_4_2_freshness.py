@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,15 @@ def test_5_3_an_invalid_expires_is_in_the_past(expires: str | list[str]) -> None
 )
 def test_4_2_dates_of_all_three_forms_are_read_whatever_their_case(expires: str) -> None:
     assert lifetime({"Expires": expires}) == min(float(timestamp(expires.encode()) or 0) - NOW, MOST_SECONDS) > 0
+
+
+def test_4_2_local_time_zones_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = stored({"Expires": date(NOW + 100)}).fresh_until
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Kiritimati")
+        time.tzset()
+        assert stored({"Expires": date(NOW + 100.9), "Date": date(NOW)}).fresh_until == before
+    time.tzset()
 
 
 # ---- section 4.2.2 ---------------------------------------------------------------------------------------------------
