@@ -125,8 +125,14 @@ def test_nothing_is_left_of_a_storm(tmp_path: Path, seed: int) -> None:
     group = engine.table.upstreams["app"]
     wait_until(lambda: engine.engine.requests == engine.engine.finished, "every exchange has ended")
     assert engine.engine.requests > 300
-    accounts = (endpoint.active, group.active, group.retries, len(endpoint.waiting), endpoint.connecting)
-    assert accounts == (0, 0, 0, 0, None)
+    # A connection may still be being made for an exchange that has gone meanwhile: it is done or given up in time.
+    wait_until(
+        lambda: (
+            (endpoint.active, group.active, group.retries, len(endpoint.waiting), endpoint.connecting)
+            == (0, 0, 0, 0, None)
+        ),
+        "no attempt, no place and no connection in the making is left",
+    )
     assert len(endpoint.idle) == len(set(endpoint.idle))
     server.script = well
     with engine.client() as client:
