@@ -109,6 +109,8 @@ class Table:
     """In place of `match` on plain listeners where those redirect to HTTPS or answer challenges."""
     match_tls: Match | None = None
     """In place of `match` on TLS listeners where answers differ there (Strict-Transport-Security)."""
+    hsts: tuple[bytes, bytes] | None = None
+    """The field Strict-Transport-Security, for what edgewise answers of itself over TLS."""
     own_routes: tuple[Route, ...] = ()
     """Routes that the configuration does not name: of `match_plain` and `match_tls`."""
     caches: object = None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     """What carries one request to a server."""
 
 _INTERNAL_REDIRECTS = 8
+_HSTS = b"strict-transport-security"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -367,7 +368,8 @@ def answer_planned(exchange: Exchange) -> None:
     if exchange.grpc is not None or exchange.body is not None or plan.close or client.closing:
         return answer(exchange, plan.answer)
     if plan.rendered is None:
-        head, content = render(plan.answer, head_only=plan.is_head, close=False, minor=plan.request.minor)
+        secured = _secured(exchange, plan.answer)
+        head, content = render(secured, head_only=plan.is_head, close=False, minor=plan.request.minor)
         plan.rendered = head[:-2], content
     start, content = plan.rendered
     head = b"%bDate: %b\r\n\r\n" % (start, format_date(time()))
@@ -389,6 +391,7 @@ def answer(exchange: Exchange, response: Answer) -> None:
     """Send a whole answer made at the edge."""
     if exchange.grpc is not None:
         response = exchange.grpc.answer(response)
+    response = _secured(exchange, response)
     exchange.status = response.status
     exchange.answered = True
     client, plan = exchange.client, exchange.plan
@@ -407,6 +410,15 @@ def answer(exchange: Exchange, response: Answer) -> None:
     client.finishing = True
     if client.send_head(head, content, end=True):
         finish(exchange)
+
+
+def _secured(exchange: Exchange, response: Answer) -> Answer:
+    """Return an answer over TLS with Strict-Transport-Security, errors too (RFC 6797 section 7.1)."""
+    client = exchange.client
+    field = client.engine.table.hsts
+    if field is None or not client.tls or any(name.lower() == _HSTS for name, _ in response.fields):
+        return response
+    return response._replace(fields=(*response.fields, field))
 
 
 def fail(exchange: Exchange, status: int, end: str, reason: str, *, retry_after: int = 1) -> None:

@@ -16,7 +16,7 @@ from edgewise.http.targets import normalise_path
 from edgewise.router.caching import caches, route_cache
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
-from edgewise.router.https import PlainMatch, TlsMatch, plain_routes, redirect_port
+from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes, redirect_port
 from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, route_finder
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
@@ -83,13 +83,14 @@ def build(
     match = route_finder(Matcher(config.routes), routes)
     contexts = contexts or _contexts(config, previous)
     unmatched = Route(UNMATCHED, rows[UNMATCHED])
-    match_plain = match_tls = None
+    match_plain = match_tls = hsts = None
     own_routes: tuple[Route, ...] = ()
     if contexts is not None:
         own_routes = plain = plain_routes(unmatched.index)
         match_plain = PlainMatch(match, contexts, plain, redirect_port(config))
         if config.tls.hsts is not None:
-            match_tls = TlsMatch(match, routes, config.tls.hsts)
+            hsts = hsts_field(config.tls.hsts)
+            match_tls = TlsMatch(match, routes, hsts)
             own_routes += match_tls.routes
     return Table(
         generation=previous.generation + 1 if previous is not None else 1,
@@ -104,6 +105,7 @@ def build(
         contexts=contexts,
         match_plain=match_plain,
         match_tls=match_tls,
+        hsts=hsts,
         own_routes=own_routes,
         caches=shared_caches,
         sessions=sessions,

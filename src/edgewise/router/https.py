@@ -95,10 +95,9 @@ def redirect_port(config: Config) -> int | None:
 class TlsMatch:
     """Matches requests that came over TLS: the same routes, with Strict-Transport-Security on their answers."""
 
-    def __init__(self, match: Match, routes: Sequence[Route], hsts: Hsts) -> None:
+    def __init__(self, match: Match, routes: Sequence[Route], hsts: tuple[bytes, bytes]) -> None:
         self._match = match
-        value = _hsts_value(hsts)
-        self._routes = {id(route): _with_field(route, value) for route in routes}
+        self._routes = {id(route): _with_field(route, hsts) for route in routes}
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -111,25 +110,26 @@ class TlsMatch:
         return found if isinstance(found, Refusal) else (self._routes[id(found[0])], found[1])
 
 
-def _with_field(route: Route, value: bytes) -> Route:
+def _with_field(route: Route, field: tuple[bytes, bytes]) -> Route:
     """Return a copy of a route whose answers, an upstream's or its own, carry the field (RFC 6797 section 7.1)."""
     twin = copy.copy(route)
     twin.response_memos = {}
-    name = b"Strict-Transport-Security"
+    name, value = field
     twin.response_edits = (*route.response_edits, ("set", name.lower(), name + b": " + value + b"\r\n"))
     answer = route.answer
     if answer is not None:
 
         def answer_with_field(head: RequestHead, params: Params, scheme: bytes) -> Answer:
             made = answer(head, params, scheme)
-            return made._replace(fields=(*made.fields, (name, value)))
+            return made._replace(fields=(*made.fields, field))
 
         twin.answer = answer_with_field
     return twin
 
 
-def _hsts_value(hsts: Hsts) -> bytes:
+def hsts_field(hsts: Hsts) -> tuple[bytes, bytes]:
+    """Return the field Strict-Transport-Security (RFC 6797 section 6.1)."""
     parts = [f"max-age={hsts.max_age}"]
     parts += ["includeSubDomains"] if hsts.include_subdomains else []
     parts += ["preload"] if hsts.preload else []
-    return "; ".join(parts).encode()
+    return b"Strict-Transport-Security", "; ".join(parts).encode()
