@@ -10,7 +10,7 @@ from edgewise.config.types import FileName, Model
 
 
 class Cluster(Model):
-    """Nodes with a common [state] that share their configuration and what they find of servers (see cluster.md)."""
+    """Nodes with a common [state] that share configuration, certificates and what they find of servers."""
 
     key: Annotated[str, Field(min_length=32)] | None = Field(default=None, repr=False)
     """Secret that the nodes have in common, of 32 random characters or more: what they tell each other is sealed."""
@@ -18,5 +18,7 @@ class Cluster(Model):
     """File with that secret, in place of key."""
     configuration: bool = True
     """Run the newest configuration published with `edgewise cluster apply`, but for what is each node's own."""
+    certificates: bool = True
+    """Order each certificate of tls.acme once for all nodes; every one answers the authority's questions."""
     health_hints: bool = True
     """Tell the other nodes of servers that fail, and look at those that they tell of."""

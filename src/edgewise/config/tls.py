@@ -77,10 +77,6 @@ class Acme(Model):
     """Binding to an account that exists already, where the authority wants one."""
     retry: PositiveDuration = 60.0
     """Wait after a first failure; three times as long after each further one, up to 12 hours."""
-    share_key: Annotated[str, Field(min_length=32)] | None = Field(default=None, repr=False)
-    """Secret that nodes with a common [state] seal certificates with, to share them; 32 random characters or more."""
-    share_key_file: FileName | None = None
-    """File with that secret, in place of share_key."""
 
 
 def _switch(value: Any) -> Any:

@@ -143,7 +143,7 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
     async def serve() -> int:
         health = HealthChecks(setup.shared.flags)
         membership = Membership(setup.generation)
-        keeping = Keeping(membership.id, setup.generation.config.state)
+        keeping = Keeping(membership.id, setup.generation.config)
         controller = Controller(setup.generation, setup.shared, health, keeping)
         cluster = ClusterTasks(setup.generation, setup.shared, health, membership.id, setup.label)
         controller.cluster = cluster

@@ -200,10 +200,8 @@ class Controller:
             values["cluster"].pop("key")
         values["sessions"].pop("secrets")
         acme = values["tls"]["acme"]
-        if acme is not None:
-            acme.pop("share_key")
-            if acme["external_account"] is not None:
-                acme["external_account"].pop("hmac_key")
+        if acme is not None and acme["external_account"] is not None:
+            acme["external_account"].pop("hmac_key")
         return values
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgewise.contracts.sealing import NoSecretError, Sealer, read_secret
 from edgewise.contracts.state import StateError
 from edgewise.server import messages as m
 from edgewise.server.secret import state_directory
@@ -22,7 +23,7 @@ from edgewise.tls.files import host_names, read_certificate
 from edgewise.tls.internal import InternalIssuer
 from edgewise.tls.keeper import Keeper, Kept
 from edgewise.tls.managed import Managed, managed_certificates
-from edgewise.tls.sealing import share_secret
+from edgewise.tls.shared import PURPOSE
 from edgewise.tls.store import Store
 from edgewise.tls.terms import Issuer
 
@@ -47,17 +48,18 @@ class _Plan(NamedTuple):
     store: Store | None = None
     given: Sequence[Kept] = ()
     """Certificates that somebody else renews."""
-    secret: bytes | None = None
-    """What this node has in common with those that it shares certificates with."""
+    cluster: Cluster | None = None
+    """The nodes that have the same certificates."""
 
 
 class Keeping:
     """Keeps the certificates of a generation. A change is prepared, then committed."""
 
-    def __init__(self, node: str, state: State | None) -> None:
-        """`node` is this node's name among those that share certificates by the engine `state`."""
+    def __init__(self, node: str, config: Config) -> None:
+        """`node` names this one among those that share certificates, as `config` says for good in [cluster]."""
         self._node = node
-        self._state = state
+        self._settings = config.cluster
+        self._state = config.state
         self._requests = itertools.count(1)
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._keeper = Keeper(self._tell)
@@ -77,7 +79,8 @@ class Keeping:
         try:
             managed = managed_certificates(config)
             store = Store(config.tls.directory) if config.tls.directory is not None else None
-            self._next = _Plan(managed, self._issuer_of(config, store), store, _given(config), self._secret(config))
+            issuer = self._issuer_of(config, store)
+            self._next = _Plan(managed, issuer, store, _given(config), self._cluster_of(config))
         except TlsError as error:
             return str(error)
         return ""
@@ -94,6 +97,19 @@ class Keeping:
         issuer = AcmeIssuer(acme, store, challenges, self._answer) if acme is not None else InternalIssuer(store)
         return settings, issuer
 
+    def _cluster_of(self, config: Config) -> Cluster | None:
+        """Return this node's part in what nodes share; None where it shares nothing. Raises TlsError."""
+        settings, state = self._settings, self._state
+        if config.tls.acme is None or state is None or settings is None or not settings.certificates:
+            return None
+        if self._cluster is None:
+            try:
+                sealer = Sealer(read_secret(settings.key, settings.key_file), PURPOSE)
+            except NoSecretError as error:
+                raise TlsError(str(error)) from error
+            self._cluster = Cluster(partial(_open, state), sealer, self._node, self._show, self._keeper.told)
+        return self._cluster
+
     def commit(self) -> None:
         """Keep the prepared certificates from now on."""
         before, self._plan = self._plan, self._next
@@ -101,20 +117,10 @@ class Keeping:
         if before.store is None and plan.store is not None:  # an edgewise that died may have been ordering
             plan.store.clear_leftovers()
             self.send(m.CertificatesWanted(0))
-        if plan.secret is not None and self._cluster is None and self._state is not None:
-            engine = partial(_open, self._state)
-            self._cluster = Cluster(engine, plan.secret, self._node, self._show, self._keeper.told)
-            self._cluster.start()  # before the workers accept: whoever orders must know that this node answers too
+        if plan.cluster is not None:
+            plan.cluster.start()  # before the workers accept: whoever orders must know that this node answers too
         issuer = plan.issuer[1] if plan.issuer is not None else None
-        self._keeper.follow(plan.managed, issuer, plan.store, self._sharing())
-
-    def _secret(self, config: Config) -> bytes | None:
-        """Return the secret that certificates are shared by; None where they are not. Raises TlsError."""
-        acme = config.tls.acme
-        return share_secret(acme) if acme is not None and self._state is not None else None
-
-    def _sharing(self) -> Cluster | None:
-        return self._cluster if self._plan.secret is not None else None
+        self._keeper.follow(plan.managed, issuer, plan.store, plan.cluster)
 
     def start(self) -> None:
         """The workers serve: begin to order, challenges can be answered."""
@@ -133,7 +139,7 @@ class Keeping:
 
         Raises TimeoutError, and StateError where other nodes cannot be told; what is no longer to be answered may stay.
         """
-        cluster = self._sharing()
+        cluster = self._plan.cluster
         if cluster is None:
             await self._show(challenges)
             return

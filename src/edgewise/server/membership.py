@@ -122,8 +122,6 @@ def configuration_digest(config: Config) -> str:
     """Return 12 digits that are equal where configurations are, what is each node's own left out."""
     values = config.model_dump(mode="json", include={"routes", "tcp", "tls", "upstreams"})
     values["tls"].pop("directory")
-    for key in ("share_key", "share_key_file"):
-        (values["tls"]["acme"] or {}).pop(key, None)
     for upstream in values["upstreams"].values():
         if upstream["sticky"] is not None:
             upstream["sticky"].pop("secret")

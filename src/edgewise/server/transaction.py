@@ -109,12 +109,4 @@ def restart_only(running: Config, wanted: Config) -> list[str]:
         notes.append(f"state stays {stays}, as it was set up, until edgewise is restarted")
     if running.cluster != wanted.cluster:
         notes.append("cluster stays as it was until edgewise is restarted")
-    if _share_key(running) != _share_key(wanted) and None not in (_share_key(running), _share_key(wanted)):
-        notes.append("tls.acme.share_key stays as it was until edgewise is restarted")
     return notes
-
-
-def _share_key(config: Config) -> tuple[str | None, str | None] | None:
-    acme = config.tls.acme
-    found = (acme.share_key, acme.share_key_file) if acme is not None else (None, None)
-    return found if any(found) else None

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from edgewise.contracts.leader import Leader, LeaseLost
+from edgewise.contracts.sealing import Sealer
 from edgewise.contracts.state import Lease, StateEngine, StateError, StateUnavailable
 from edgewise.tls.errors import TlsError
-from edgewise.tls.sealing import Sealer
 from edgewise.tls.shared import EVERY, LIFE, ChallengeSet, SharedAccount, SharedCertificate, SharedValues
 from edgewise.tls.store import Store
 
@@ -39,19 +39,20 @@ Open = Callable[[], Awaitable[StateEngine]]
 class Cluster:
     """Runs from `start` to `close`; `answer` has this node's workers answer challenges, no others.
 
-    `told(name)` is called when there may be something new of a certificate, with None for all.
+    What is shared is sealed by `sealer`, of the purpose `shared.PURPOSE`. `told(name)` is called when there may be
+    something new of a certificate, with None for all.
     """
 
     def __init__(
         self,
         open_engine: Open,
-        secret: bytes,
+        sealer: Sealer,
         node: str,
         answer: Callable[[list[Challenge]], Awaitable[None]],
         told: Callable[[str | None], None],
     ) -> None:
         self._open = open_engine
-        self._sealer = Sealer(secret)
+        self._sealer = sealer
         self._node = node
         self._answer = answer
         self._told = told

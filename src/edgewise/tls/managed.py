@@ -12,7 +12,6 @@ from edgewise.tls.contexts import ContextSet
 from edgewise.tls.errors import TlsError
 from edgewise.tls.files import host_names, read_certificate
 from edgewise.tls.pem import new_key, private_pem, self_signed
-from edgewise.tls.sealing import share_secret
 from edgewise.tls.store import Record, Store, check_directory, write_private
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ def managed_certificates(config: Config) -> list[Managed]:
         if settings.internal:
             return [_internal(store, _left(config, internal_names(hosts)))]
         assert settings.acme is not None
-        share_secret(settings.acme)  # a secret that cannot be read is an error at the start
         placeholder = _placeholder(store, settings.acme.key_type)
         names = settings.acme.names or _left(config, public_names(hosts))
         return [Managed(name, (name,), str(store.certificate_file(name)), placeholder) for name in names]

@@ -1,5 +1,8 @@
 """What nodes share of certificates, as values in the state engine: sealed, and written under a lease alone.
 
+Challenges are sealed too, not for secrecy: nodes answer what they find there, so whoever could write one would get
+certificates for these hosts.
+
 certificates/GROUP/certificate/DIGEST    key, chain and record of one name, by authority and kind of key
 certificates/GROUP/account/DIGEST        key and URL of the account at one authority
 certificates/GROUP/challenges            what every node answers while an order is under way
@@ -15,9 +18,9 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from edgewise.contracts.fencing import get_fenced, set_fenced
+from edgewise.contracts.sealing import Sealer
 from edgewise.contracts.state import Lease, StateEngine
 from edgewise.tls.acme.messages import Challenge
-from edgewise.tls.sealing import Sealer
 from edgewise.tls.store import Record
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgewise.certificates")
 _T = TypeVar("_T")
+PURPOSE = "certificates"
+"""Of the key that it is sealed with."""
 EVERY = 3.0
 """Seconds between two signs of life."""
 LIFE = 10.0
@@ -120,10 +125,13 @@ class SharedValues:
             found = await get_fenced(self.engine, key)
             if found is None:
                 return None
-            return msgspec.msgpack.decode(self._sealer.open(found.value, key), type=kind)
-        except (ValueError, msgspec.MsgspecError) as error:
-            log.error("%s in the state engine is passed over: %s", key, error)
-            return None
+            plain = self._sealer.open(found.value, key)
+            if plain is not None:
+                return msgspec.msgpack.decode(plain, type=kind)
+        except (ValueError, msgspec.MsgspecError):
+            pass
+        log.error("%s in the state engine was not written by a node with the cluster's key; passed over", key)
+        return None
 
     async def _set(self, lease: Lease, key: str, value: msgspec.Struct) -> bool:
         return await set_fenced(self.engine, key, self._sealer.seal(msgspec.msgpack.encode(value), key), lease)

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from edgewise.contracts.leader import TTL, LeaseLost
+from edgewise.contracts.sealing import Sealer
 from edgewise.contracts.state import StateEngine, StateUnavailable
 from edgewise.testing.state import MemoryStateEngine
 from edgewise.tls.acme.messages import AcmeError, Challenge
 from edgewise.tls.cluster import Cluster
 from edgewise.tls.keeper import Keeper
 from edgewise.tls.managed import Managed
-from edgewise.tls.sealing import Sealer
-from edgewise.tls.shared import SharedAccount, SharedCertificate, SharedValues
+from edgewise.tls.shared import PURPOSE, SharedAccount, SharedCertificate, SharedValues
 from edgewise.tls.store import Record, Store
 from support.fake_issuer import FakeIssuer
 from support.manual_clock import ManualClock
@@ -43,7 +43,7 @@ class Node:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         self.keeper = Keeper(self._changed, world.clock)
-        self.cluster = Cluster(world.open, secret, name, self._answer, self.keeper.told)
+        self.cluster = Cluster(world.open, Sealer(secret, PURPOSE), name, self._answer, self.keeper.told)
         self.follow()
 
     def follow(self, *names: str) -> None:
@@ -343,7 +343,7 @@ def test_what_others_wrote_into_the_engine_is_neither_answered_nor_taken(play: P
 
 def test_a_stale_leader_cannot_overwrite(play: Play) -> None:
     async def scenario(world: World) -> None:
-        values = [SharedValues(world.engine, Sealer(SECRET), name) for name in ("a", "b")]
+        values = [SharedValues(world.engine, Sealer(SECRET, PURPOSE), name) for name in ("a", "b")]
         stale = await world.engine.acquire(values[0].lease, "a", 1.0)
         assert stale is not None
         await world.engine.release(stale)

@@ -24,7 +24,6 @@ def check_tls(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
         expected = "certificates, acme or internal in [tls]"
         yield Mistake(("server", "tls_listen"), "there are no certificates", expected)
     yield from _own_certificates(data)
-    yield from _sharing(data, directory)
     yield from _without_listeners(data)
     yield from _hsts(data)
     yield from _client_certificates(data)
@@ -71,29 +70,6 @@ def _own_certificates(data: dict[str, Any]) -> Iterator[Mistake]:
     if not public_names(hosts):
         expected = "a host in a route, or names in [tls.acme]"
         yield Mistake(("tls", "acme"), "there are no host names to get certificates for", expected)
-
-
-def _sharing(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
-    """Yield what keeps nodes from sharing certificates: the engine between them must not see keys."""
-    acme, state = value_at(data, "tls", "acme"), value_at(data, "state")
-    table = acme if isinstance(acme, dict) else {}
-    given = [key for key in ("share_key", "share_key_file") if table.get(key)]
-    url = value_at(data, "state", "url")
-    if (
-        (acme is True or isinstance(acme, dict))
-        and isinstance(url, str)
-        and not url.startswith("sqlite:")
-        and not given
-    ):
-        message = "nodes with a common [state] share certificates, sealed with a secret that they have in common"
-        yield Mistake(("tls", "acme"), message, "share_key_file, or share_key, in [tls.acme]")
-    if given and state is None:
-        yield Mistake(("tls", "acme", given[0]), "has no meaning without a [state] table")
-    if len(given) > 1:
-        yield Mistake(("tls", "acme", given[1]), "share_key and share_key_file exclude each other", "one of them")
-    name = table.get("share_key_file")
-    if isinstance(name, str) and name and not (directory / name).is_file():
-        yield Mistake(("tls", "acme", "share_key_file"), f"there is no file {show(str(directory / name))}")
 
 
 def _without_listeners(data: dict[str, Any]) -> Iterator[Mistake]:
