@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 
-from support.edgewise_process import EdgewiseProcess, wait_until
+from support.edgewise_process import COMMAND, EdgewiseProcess, wait_until
 from support.origin import Origin
-from support.raw_http import get
+from support.raw_http import RawResponse, get
 
 StartEdgewise = Callable[..., EdgewiseProcess]
 StartOrigin = Callable[..., Origin]
@@ -54,6 +56,30 @@ def test_a_client_keeps_its_server_by_cookie_until_that_server_is_gone(
         assert moved.body != first.body
         again = (moved.get("set-cookie") or "").partition(";")[0]
         assert _asked(server, 6, f"Cookie: {again}") == {moved.body: 6}
+        wait_until(lambda: _moves(server) == {"failed": 1}, "the move is counted")
+        server.admin(f"/api/v1/upstreams/app/servers/{origins[moved.body].address}/drain", "POST")
+        drained = wait_until(lambda: _left(server, again, moved.body), "the drained server gets no request")
+        assert drained.status == 200
+        wait_until(lambda: _moves(server) == {"failed": 1, "drained": 1}, "the move is counted")
+    status = subprocess.run([COMMAND, "status", "-c", str(server.config)], capture_output=True, text=True, check=True)
+    assert "sessions moved: 1 drained, 1 failed" in status.stdout
+    assert 'reason="drained"} 1' in server.admin("/metrics").decode()
+
+
+def _left(server: EdgewiseProcess, cookie: str, name: bytes) -> RawResponse | None:
+    """Return the answer to a client with a cookie, None while it comes from the server it was on."""
+    with server.client() as client:
+        answer = client.ask(get("/", "example.com", f"Cookie: {cookie}"))
+    return answer if answer.body != name else None
+
+
+def _moves(server: EdgewiseProcess) -> dict[str, int]:
+    """Return how many sessions were moved, by reason."""
+    counts: Counter[str] = Counter()
+    for upstream in json.loads(server.admin("/api/v1/upstreams"))["upstreams"]:
+        for one in upstream["servers"]:
+            counts.update(one["moved"])
+    return dict(counts)
 
 
 def test_a_key_in_a_field_chooses_the_server(edgewise_server: StartEdgewise, origin: StartOrigin) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -209,6 +209,29 @@ def test_scripts_send_the_token_that_the_app_was_told(site: Site) -> None:
         ):
             form = post(b"a=1", "/scripts/pay", "shop.example", f"Cookie: {site.cookie}", *lines)
             assert client.ask(form).status == status, lines
+
+
+def test_a_session_stays_on_a_server_of_its_own(edgewise_server: StartEdgewise, origin: StartOrigin) -> None:
+    def naming(name: bytes) -> Callable[[OriginConnection], None]:
+        def serve(connection: OriginConnection) -> None:
+            while True:
+                told = b""
+                if connection.read_request().split(b" ")[1].endswith(b"login"):
+                    told = b"X-Edgewise-Session: " + ALICE + b"\r\n"
+                connection.send(b"HTTP/1.1 200 OK\r\n%bContent-Length: 1\r\n\r\n%b" % (told, name))
+
+        return serve
+
+    servers = ", ".join(f'"{origin(naming(name)).address}"' for name in (b"a", b"b", b"c"))
+    hashed = f'servers = [{servers}]\nbalance = "consistent_hash"\nhash_key = "session"'
+    toml = ROUTES.replace('servers = ["ORIGIN"]', hashed)
+    site = Site(edgewise_server(toml + TABLE + '[state]\nurl = "sqlite:state"\n'))
+    servers_of_sessions = []
+    for _ in range(20):
+        site.log_in()
+        [one] = {site.ask("/account/").body for _ in range(6)}
+        servers_of_sessions.append(one)
+    assert set(servers_of_sessions) == {b"a", b"b", b"c"}
 
 
 @pytest.fixture

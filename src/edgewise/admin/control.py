@@ -66,6 +66,8 @@ class ServerStatus:
     requests: int = 0
     failures: int = 0
     ejections: int = 0
+    moved: dict[str, int] = field(default_factory=dict)
+    """Reason -> requests that came though another server is their session's (`contracts.endpoint.Move`)."""
     last_check: str | None = None
     """Time of the last active check (RFC 3339); None where there was none."""
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from edgewise.balancer.keys import key_reader
 from edgewise.balancer.options import DEFAULTS, PolicyOptions
 from edgewise.balancer.ring import HashRing
-from edgewise.contracts.endpoint import Endpoint
+from edgewise.contracts.endpoint import Endpoint, Move
 from edgewise.contracts.exchange import Exchange
 
 _active = attrgetter("active")
@@ -44,7 +44,10 @@ class ConsistentHash:
         owner = self._ring.owner(key)
         if owner is None or (owner not in exchange.tried and self._has_room(owner)):
             return owner
-        return self._next_with_room(key, owner, exchange.tried)
+        chosen = self._next_with_room(key, owner, exchange.tried)
+        if chosen is not owner and len(exchange.tried) < 2 and exchange.primary is None:
+            chosen.moved[Move.FAILED if exchange.tried else Move.FULL] += 1
+        return chosen
 
     def _has_room(self, endpoint: Endpoint) -> bool:
         if not endpoint.active or not self._options.load_factor:

@@ -8,11 +8,13 @@ from base64 import urlsafe_b64encode
 from edgewise.balancer.cookies import cookie_reader
 from edgewise.balancer.observing import observer_of
 from edgewise.contracts.balancing import BalancingPolicy
-from edgewise.contracts.endpoint import Endpoint
+from edgewise.contracts.endpoint import Endpoint, Move
 from edgewise.contracts.exchange import Exchange
 
 MAC_BYTES = 16
 """Bytes kept of HMAC-SHA256 (RFC 2104 section 5 allows truncation to half)."""
+_MOST_SEEN = 1024
+"""Endpoints that are known to have been there."""
 _TOKEN = rb"[A-Za-z0-9_-]{22}"
 
 
@@ -49,11 +51,14 @@ class Sticky:
         self._attributes = b"; Path=/" + lifetime + b"; HttpOnly; SameSite=Lax" + (b"; Secure" if secure else b"")
         self._by_token: dict[bytes, Endpoint] = {}
         self._lines: dict[Endpoint, bytes] = {}
+        self._seen: dict[bytes, Endpoint] = {}
+        """Endpoints that cookies may name, those among them that clients may not stay on now."""
 
     def update(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Take the endpoints clients may stay on."""
         tokens = [sticky_token(self._secret, endpoint.key) for endpoint in endpoints]
         self._by_token = dict(zip(tokens, endpoints, strict=True))
+        self._seen = dict([*(self._seen | self._by_token).items()][-_MOST_SEEN:])
         self._lines = {
             endpoint: b"Set-Cookie: " + self._cookie + b"=" + token + self._attributes + b"\r\n"
             for token, endpoint in self._by_token.items()
@@ -70,7 +75,24 @@ class Sticky:
         chosen = self.policy.pick(exchange)
         # A retry may end where the cookie points after all: nothing to issue then.
         exchange.set_cookie = b"" if chosen is None or chosen is known else self._lines[chosen]
+        if token is not None and chosen is not None and chosen is not known:
+            self._count_move(token, known, chosen, exchange)
         return chosen
+
+    def _count_move(self, token: bytes, known: Endpoint | None, chosen: Endpoint, exchange: Exchange) -> None:
+        """Count a client that leaves its endpoint, once: not at later attempts, nor at one that only hedges."""
+        if exchange.primary is not None or len(exchange.tried) > (known is not None):
+            return
+        chosen.moved[Move.FAILED if known is not None else self._why_not(self._seen.get(token))] += 1
+
+    @staticmethod
+    def _why_not(endpoint: Endpoint | None) -> Move:
+        """Return the reason why the endpoint of a cookie is not among those that clients may stay on."""
+        if endpoint is None or endpoint.available:
+            return Move.BACKUP if endpoint is not None and endpoint.backup else Move.GONE
+        if endpoint.drained:
+            return Move.DRAINED
+        return Move.EJECTED if endpoint.health else Move.UNHEALTHY
 
     def observe(self, endpoint: Endpoint, seconds: float, ok: bool) -> None:
         """Pass the end of an attempt on to a policy that observes."""

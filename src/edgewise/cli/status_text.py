@@ -52,7 +52,17 @@ def upstream_text(upstream: dict[str, Any]) -> str:
     ]
     head = f"upstream {upstream['name']} ({upstream['balance']})"
     columns = ("SERVER", "STATE", "ACTIVE", "WAITING", "REQUESTS", "FAILURES", "")
-    return f"{head}\n{table(columns, rows) or '(no servers)'}"
+    return "\n".join([head, table(columns, rows) or "(no servers)", *moved_text(upstream["servers"])])
+
+
+def moved_text(servers: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line that says how many sessions left their server for which reason; none where none did."""
+    counts: dict[str, int] = {}
+    for server in servers:
+        for reason, count in server.get("moved", {}).items():
+            counts[reason] = counts.get(reason, 0) + count
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+    return [f"sessions moved: {told}"] if told else []
 
 
 def certificates_text(certificates: Sequence[dict[str, Any]]) -> str:

@@ -197,14 +197,14 @@ def check_method(text: str) -> str:
 
 
 def check_hash_key(text: str) -> str:
-    """Return "ip", "path", "header:NAME" or "cookie:NAME". Raises BadValue."""
+    """Return "ip", "path", "session", "header:NAME" or "cookie:NAME". Raises BadValue."""
     kind, colon, name = text.partition(":")
-    if text in ("ip", "path") or (kind in ("header", "cookie") and colon and _TOKEN.fullmatch(name)):
+    if text in ("ip", "path", "session") or (kind in ("header", "cookie") and colon and _TOKEN.fullmatch(name)):
         return text
-    close = nearest(kind, ["ip", "path", "header", "cookie"])
+    close = nearest(kind, ["ip", "path", "session", "header", "cookie"])
     if colon and _TOKEN.fullmatch(name) and close in ("header", "cookie"):
         close = f"{close}:{name}"
-    raise BadValue(f"{show(text)} is not a hash key", '"ip", "path", "header:NAME" or "cookie:NAME"', close)
+    raise BadValue(f"{show(text)} is not a hash key", '"ip", "path", "session", "header:NAME" or "cookie:NAME"', close)
 
 
 def check_import_path(text: str) -> str:

@@ -9,6 +9,17 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
 
 
+SESSION = "edgewise.session"
+"""Under which the context of an exchange keeps the `HeldSession` that its request came with, if any."""
+
+
+class HeldSession(Protocol):
+    """What the gateway knows of a request's session."""
+
+    def affinity(self) -> bytes | None:
+        """Return what stays the same as long as the session, and tells nobody how to open it; None for none."""
+
+
 class BalancingPolicy(Protocol):
     """Chooses an endpoint for each exchange."""
 

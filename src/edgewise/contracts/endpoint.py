@@ -6,6 +6,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,12 +17,32 @@ Address = tuple[str, int] | str
 """`(ip or host name, port)` for TCP, a path for a Unix socket."""
 
 
+class Move(IntEnum):
+    """Why a request is sent to another server than its session's."""
+
+    GONE = 0
+    """It is not there any more."""
+    DRAINED = 1
+    """It takes no new requests."""
+    UNHEALTHY = 2
+    """Checks found it failing."""
+    EJECTED = 3
+    """Its answers did."""
+    BACKUP = 4
+    """It was used while no other was available."""
+    FAILED = 5
+    """The first attempt there failed."""
+    FULL = 6
+    """It has more than its share of requests."""
+
+
 class Endpoint:
     """One server of an upstream, as one worker sees it. Kept across reloads where its key is unchanged."""
 
     __slots__ = (
         "active", "address", "backup", "connecting", "connections", "drained", "ejected", "ejected_until", "ejections",
-        "errors", "ewma", "ewma_at", "failures", "health", "http2", "idle", "key", "max_connections", "name", "origin",
+        "errors", "ewma", "ewma_at", "failures", "health", "http2", "idle", "key", "max_connections", "moved", "name",
+        "origin",
         "requests", "slot", "slow_start_from", "successes", "waiting", "weight",
     )  # fmt: skip
 
@@ -67,6 +88,8 @@ class Endpoint:
         """Passively ejected until `ejected_until` (monotonic seconds)."""
         self.ejected_until = 0.0
         self.ejections = 0
+        self.moved = [0] * len(Move)
+        """Requests that came here though another server is their session's, ever, by `Move`."""
         self.slow_start_from = 0.0
         """Monotonic time at which the endpoint came (back) into service; 0 when slow start does not apply."""
         self.ewma = 0.0

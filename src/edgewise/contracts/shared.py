@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from edgewise.contracts.endpoint import Move
+
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
 
@@ -197,6 +199,20 @@ class EndpointState(NamedTuple):
     requests: int
     failures: int
     ejections: int
+    moved_gone: int = 0
+    """Requests that came here though another server is their session's, by `Move`."""
+    moved_drained: int = 0
+    moved_unhealthy: int = 0
+    moved_ejected: int = 0
+    moved_backup: int = 0
+    moved_failed: int = 0
+    moved_full: int = 0
+
+    @property
+    def moved(self) -> dict[str, int]:
+        """Return how many came for which reason, those that did not happen left out."""
+        counts = zip(Move, self[-len(Move) :], strict=True)
+        return {reason.name.lower(): count for reason, count in counts if count}
 
 
 class EndpointGauges:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from edgewise.contracts.balancing import SESSION
 from edgewise.contracts.filters import Headers, Request, Response
 from edgewise.contracts.state import StateEngine, StateError
 from edgewise.sessions.cookies import without_cookie
@@ -19,8 +20,6 @@ from edgewise.sessions.store import SessionError
 
 log = logging.getLogger("edgewise.sessions")
 _GROUPS = "groups"
-_KEPT = "edgewise.session"
-"""Under which a request's context keeps what the answer needs."""
 _MOST_NEXT = 2048
 """Bytes of the page to come back to after a login, at most."""
 _SAFE = ("GET", "HEAD")
@@ -72,6 +71,11 @@ class _Kept:
     session: Session | None = None
     """None where there was no cookie, or it could not be looked up."""
 
+    def affinity(self) -> bytes | None:
+        """Return the handle of the session; see `contracts.balancing.HeldSession`."""
+        handle: str | None = getattr(self.session.origin, "handle", None) if self.session is not None else None
+        return None if handle is None else handle.encode()
+
 
 class SessionFilter:
     """Request and response filter of a route; it waits only where the engine has to be asked over a connection."""
@@ -95,7 +99,7 @@ class SessionFilter:
         if self._names_own_as_hop_by_hop(headers):
             return Response(400, "Connection must not name a field of the gateway.\n")
         self._remove_own(headers)
-        kept = request.context[_KEPT] = _Kept(headers.get_all("cookie"), headers.get("host", "") or "")
+        kept = request.context[SESSION] = _Kept(headers.get_all("cookie"), headers.get("host", "") or "")
         if not any(self._cookie in field for field in kept.cookies):
             return self._without(request)
         self._remove_cookie(headers, kept.cookies)
@@ -166,7 +170,7 @@ class SessionFilter:
 
     def response(self, request: Request, response: Response) -> Response | Awaitable[Response | None] | None:
         """Do what the app says of the session, or let a session in use live on."""
-        kept = request.context.get(_KEPT)
+        kept = request.context.get(SESSION)
         if not isinstance(kept, _Kept):
             return None
         _vary(response.headers)

@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from operator import add
 from typing import TYPE_CHECKING
 
 from edgewise.telemetry.layout import (
@@ -168,23 +169,21 @@ class _EndpointRow:
         self.endpoint = endpoint
         self._cells = cells
         _, _, _, _, *counted = cells.tolist()
-        self._base = tuple(
-            before - now
-            for before, now in zip(counted, (endpoint.requests, endpoint.failures, endpoint.ejections), strict=True)
-        )
+        self._base = [before - now for before, now in zip(counted, self._counts(), strict=True)]
         self._last: tuple[int, ...] = ()
+
+    def _counts(self) -> tuple[int, ...]:
+        endpoint = self.endpoint
+        return (endpoint.requests, endpoint.failures, endpoint.ejections, *endpoint.moved)
 
     def publish(self) -> None:
         endpoint = self.endpoint
-        requests, failures, ejections = self._base
         values = (
             endpoint.active,
             endpoint.connections,
             len(endpoint.waiting),
             int(endpoint.ejected),
-            endpoint.requests + requests,
-            endpoint.failures + failures,
-            endpoint.ejections + ejections,
+            *map(add, self._base, self._counts()),
         )
         if values != self._last:
             self._cells[:] = memoryview(array("Q", values))

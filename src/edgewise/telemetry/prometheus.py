@@ -153,6 +153,13 @@ def _endpoint_lines(memory: MetricsMemory, endpoints: Mapping[str, int], flags: 
     states = {key: memory.endpoints.read(slot) for key, slot in endpoints.items()}
     for name, kind, text, field in _ENDPOINT_FIELDS:
         yield from _family(name, kind, text, [(labels[key], getattr(state, field)) for key, state in states.items()])
+    moved = [
+        (labels[key].replace("}", f',reason="{reason}"}}'), count)
+        for key, state in states.items()
+        for reason, count in state.moved.items()
+    ]
+    text = "Requests that came to the server though another is their session's."
+    yield from _family("edgewise_upstream_moved_sessions_total", "counter", text, moved)
     for name, text, flag in (
         ("edgewise_upstream_unhealthy", "1 where active checks found the server unhealthy.", UNHEALTHY),
         ("edgewise_upstream_drained", "1 where the server takes no new requests.", DRAINED),
@@ -182,8 +189,7 @@ def _certificate_lines(certificates: Sequence[tuple[str, float | None, int]]) ->
 
 def _cluster_lines(cluster: Mapping[str, int]) -> Iterator[str]:
     for name, kind, text, field in _CLUSTER_FIELDS:
-        if field in cluster:
-            yield from _family(name, kind, text, [("", cluster[field])])
+        yield from _family(name, kind, text, [("", cluster[field])] if field in cluster else [])
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, int]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from edgewise.balancer.consistent_hash import ConsistentHash
 from edgewise.balancer.options import PolicyOptions
+from edgewise.contracts.endpoint import Move
 from edgewise.testing.balancing import make_endpoints, make_exchange
 
 requests = st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=200)
@@ -49,6 +50,25 @@ def test_a_popular_key_falls_to_the_next_endpoint_when_its_own_is_full() -> None
         assert chosen is not None
         chosen.active += 1
     assert max(endpoint.active for endpoint in endpoints) <= ceil(1.25 * 30 / 3)
+
+
+def test_what_does_not_go_to_its_own_endpoint_is_counted_where_it_goes() -> None:
+    endpoints = make_endpoints(3)
+    policy = ConsistentHash(PolicyOptions(hash_key="path"))
+    policy.update(endpoints)
+    owner = policy.pick(make_exchange(path="/popular"))
+    assert owner is not None
+    assert [endpoint.moved for endpoint in endpoints] == [[0] * len(Move)] * 3
+    owner.active = 5
+    spilled = policy.pick(make_exchange(path="/popular"))
+    assert spilled is not None
+    assert (spilled is not owner, spilled.moved[Move.FULL]) == (True, 1)
+    owner.active = 0
+    retried = policy.pick(make_exchange(path="/popular", tried=(owner,)))
+    again = policy.pick(make_exchange(path="/popular", tried=(owner, spilled)))
+    assert retried is spilled
+    assert again not in (owner, spilled, None)
+    assert sum(endpoint.moved[Move.FAILED] for endpoint in endpoints) == 1
 
 
 def test_without_a_bound_a_key_never_moves() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.balancer.keys import client_key, key_reader
+from edgewise.contracts.balancing import SESSION
 from edgewise.testing.balancing import make_exchange
 
 
@@ -51,7 +53,32 @@ def test_the_key_is_read_from_the_named_place_or_else_from_the_address(spec: str
     assert key_reader(spec)(exchange) == key
 
 
-@pytest.mark.parametrize("spec", ["", "host", "header:", "cookie:", "cookie:a b", "path:x", "ip:4"])
+class Held:
+    """What a filter found out about a session."""
+
+    def __init__(self, handle: bytes | None) -> None:
+        self.handle = handle
+
+    def affinity(self) -> bytes | None:
+        return self.handle
+
+
+@pytest.mark.parametrize(
+    ("context", "key"),
+    [
+        ({SESSION: Held(b"0a1b")}, b"0a1b"),
+        ({SESSION: Held(None)}, b"192.0.2.7"),
+        ({"user": "ann"}, b"192.0.2.7"),
+        (None, b"192.0.2.7"),
+    ],
+)
+def test_the_session_that_the_gateway_holds_is_a_key(context: dict[str, Any] | None, key: bytes) -> None:
+    exchange = make_exchange("192.0.2.7", "/", [("Cookie", "__Host-session=x")])
+    exchange.context = context
+    assert key_reader("session")(exchange) == key
+
+
+@pytest.mark.parametrize("spec", ["", "host", "session:x", "header:", "cookie:", "cookie:a b", "path:x", "ip:4"])
 def test_any_other_key_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match=r"hash key must be|not a cookie name"):
         key_reader(spec)

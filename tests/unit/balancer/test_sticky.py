@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgewise.balancer import make_policy
 from edgewise.balancer.sticky import Sticky, sticky_token
-from edgewise.contracts.endpoint import Endpoint
+from edgewise.contracts.endpoint import Endpoint, Move, Upstream
 from edgewise.contracts.exchange import Exchange
 from edgewise.testing.balancing import make_endpoints, make_exchange
 
@@ -128,6 +128,89 @@ def test_without_endpoints_no_cookie_is_issued() -> None:
     exchange = make_exchange()
     assert policy.pick(exchange) is None
     assert exchange.set_cookie == b""
+
+
+def _moved(endpoints: tuple[Endpoint, ...]) -> dict[str, int]:
+    """Return how many clients were moved for which reason."""
+    counts = {move.name.lower(): sum(one.moved[move] for one in endpoints) for move in Move}
+    return {reason: count for reason, count in counts.items() if count}
+
+
+class TestMoves:
+    """Clients that leave their endpoint are counted where they go, with the reason."""
+
+    def policy(self, endpoints: tuple[Endpoint, ...]) -> Upstream:
+        return Upstream("test", list(endpoints), Sticky(make_policy("round_robin", rand=lambda: 0.0), SECRET))
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"drained": True}, "drained"),
+            ({"health": False}, "unhealthy"),
+            ({"ejected": True}, "ejected"),
+            ({"drained": True, "health": False}, "drained"),
+        ],
+    )
+    def test_an_endpoint_that_takes_no_requests(self, change: dict[str, bool], reason: str) -> None:
+        endpoints = make_endpoints(3)
+        upstream = self.policy(endpoints)
+        for name, value in change.items():
+            setattr(endpoints[0], name, value)
+        upstream.changed()
+        moved = _with_cookie(sticky_token(SECRET, endpoints[0].key).decode())
+        chosen = upstream.pick(moved)
+        assert _moved(endpoints) == {reason: 1}
+        assert chosen is not None
+        assert sum(chosen.moved) == 1
+        upstream.pick(_with_cookie(_issued(moved)))
+        assert _moved(endpoints) == {reason: 1}, "a client that has its new cookie counts again"
+
+    def test_an_endpoint_that_was_removed_and_one_that_never_was(self) -> None:
+        endpoints = make_endpoints(3)
+        upstream = self.policy(endpoints)
+        upstream.endpoints = list(endpoints[1:])
+        upstream.changed()
+        upstream.pick(_with_cookie(sticky_token(SECRET, endpoints[0].key).decode()))
+        upstream.pick(_with_cookie("A" * 22))
+        assert _moved(endpoints) == {"gone": 2}
+
+    def test_a_backup_that_is_not_needed_any_more(self) -> None:
+        first, backup = (*make_endpoints(1), Endpoint("test/backup", ("127.0.0.1", 1), backup=True))
+        first.health = False
+        upstream = self.policy((first, backup))
+        first.health = True
+        upstream.changed()
+        assert upstream.pick(_with_cookie(sticky_token(SECRET, backup.key).decode())) is first
+        assert _moved((first, backup)) == {"backup": 1}
+
+    def test_a_first_attempt_that_failed_and_not_those_after_it(self) -> None:
+        endpoints = make_endpoints(3)
+        upstream = self.policy(endpoints)
+        token = sticky_token(SECRET, endpoints[0].key).decode()
+        for tried in ((endpoints[0],), endpoints[:2]):
+            upstream.pick(_with_cookie(token, tried=tried))
+        upstream.pick(_with_cookie("A" * 22, tried=endpoints[:1]))
+        assert _moved(endpoints) == {"failed": 1}
+
+    def test_who_is_new_stays_or_only_hedges_is_not_moved(self) -> None:
+        endpoints = make_endpoints(3)
+        upstream = self.policy(endpoints)
+        token = sticky_token(SECRET, endpoints[0].key).decode()
+        upstream.pick(make_exchange())
+        upstream.pick(_with_cookie(token))
+        twin = _with_cookie(token, tried=endpoints[:1])
+        twin.primary = make_exchange()
+        upstream.pick(twin)
+        upstream.endpoints = []
+        upstream.changed()
+        assert upstream.pick(_with_cookie(token)) is None
+        assert _moved(endpoints) == {}
+
+    def test_endpoints_that_come_and_go_are_remembered_within_a_bound(self) -> None:
+        policy = _policy()
+        for number in range(1500):
+            policy.update((Endpoint(f"test/pod-{number}", ("127.0.0.1", 1)),))
+        assert len(policy._seen) == 1024
 
 
 def test_an_empty_secret_is_refused() -> None:

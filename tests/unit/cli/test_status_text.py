@@ -42,6 +42,12 @@ def test_the_status_reads_as_tables() -> None:
     ]
 
 
+def test_sessions_that_left_their_server_are_told_by_reason() -> None:
+    servers = [{**SERVER, "moved": {"drained": 2}}, {**SERVER, "moved": {"drained": 1, "gone": 4}}]
+    text = status_text(STATUS, [{"name": "app", "balance": "ewma", "servers": servers}])
+    assert text.endswith("\nsessions moved: 3 drained, 4 gone")
+
+
 def test_an_upstream_without_servers_says_so() -> None:
     text = status_text({**STATUS, "workers": [], "routes": []}, [{"name": "app", "balance": "ewma", "servers": []}])
     assert text.endswith("upstream app (ewma)\n(no servers)")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.contracts.endpoint import Endpoint
+from edgewise.contracts.endpoint import Endpoint, Move
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Route
 from edgewise.contracts.shared import DRAINED, EndpointFlags, EndpointState
@@ -170,11 +170,16 @@ def test_endpoint_counts_survive_a_replaced_worker_and_its_gauges_do_not(memory:
         observer = MetricsObserver(memory, 0)
         observer.watch([endpoint])
         endpoint.requests, endpoint.failures, endpoint.ejections = 10, 2, 1
+        endpoint.moved[Move.DRAINED] = 3
         endpoint.active, endpoint.connections, endpoint.ejected = 3, 4, True
         observer.tick(0.0)
         assert memory.endpoints.read(2)[:4] == (3, 4, 0, 1)
         memory.worker_gone(0)
-    assert memory.endpoints.read(2) == EndpointState(0, 0, 0, 0, 20, 4, 2)
+    assert memory.endpoints.read(2) == EndpointState(0, 0, 0, 0, 20, 4, 2, moved_drained=6)
+    assert memory.endpoints.read(2).moved == {"drained": 6}
+    text = render(memory, {}, {"shop/a": 2}, EndpointFlags(4))
+    assert 'edgewise_upstream_moved_sessions_total{upstream="shop",server="a",reason="drained"} 6' in text
+    assert text.count("edgewise_upstream_moved_sessions_total{") == 1
 
 
 def test_a_reload_that_keeps_an_endpoint_keeps_counting_it_once(memory: MetricsMemory) -> None:

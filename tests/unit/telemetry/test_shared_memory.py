@@ -133,7 +133,7 @@ def test_a_dead_worker_leaves_its_counts_and_takes_its_gauges() -> None:
         for field in range(len(EndpointState._fields)):
             gauges.cells(worker, 1)[field] = field + 1
     gauges.worker_gone(0)
-    assert gauges.read(1) == EndpointState(1, 2, 3, 4, 10, 12, 14)
+    assert gauges.read(1) == EndpointState(1, 2, 3, 4, *range(10, 30, 2))
     gauges.clear(1)
     assert gauges.read(1) == EndpointState(0, 0, 0, 0, 0, 0, 0)
 
