@@ -114,6 +114,7 @@ class Controller:
             requests=figures.requests,
             failures=figures.failures,
             ejections=figures.ejections,
+            moved=figures.moved,
             last_check=_moment(check.checked_at) if check and check.checked_at else None,
         )
 
