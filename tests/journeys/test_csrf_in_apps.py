@@ -20,7 +20,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from edgewise.contrib.flask import SessionInterface, protect_from_csrf
-from edgewise.contrib.starlette import SessionMiddleware, csrf_protected
+from edgewise.contrib.starlette import SessionMiddleware, csrf_protected, current_session
 from edgewise.sessions import SessionSettings
 from support.state_servers import SqliteServer
 
@@ -56,7 +56,7 @@ def asgi(app: Any) -> Ask:
 def starlette_app() -> Ask:
     async def page(request: Request) -> PlainTextResponse:
         await csrf_protected(request)
-        return PlainTextResponse(request.session.csrf_token())
+        return PlainTextResponse(current_session(request).csrf_token())
 
     app = Starlette(routes=[Route("/", page, methods=["GET", "POST", "DELETE"])])
     app.add_middleware(SessionMiddleware, settings=SETTINGS)
@@ -69,7 +69,7 @@ def fastapi_app() -> Ask:
 
     @app.get("/")
     async def page(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(request.session.csrf_token())
+        return PlainTextResponse(current_session(request).csrf_token())
 
     @app.delete("/")
     async def delete() -> str:

@@ -78,6 +78,11 @@ def statuses(nodes: list[EdgewiseProcess], cookie: str) -> list[int]:
     return [ask(node, "/none", cookie).status for node in nodes]
 
 
+def wait_for(nodes: list[EdgewiseProcess], cookie: str, status: int) -> None:
+    """Wait until every node answers so."""
+    wait_until(lambda: statuses(nodes, cookie) == [status] * len(nodes), f"every node answers {status}")
+
+
 @pytest.fixture(params=MODES)
 def nodes(
     request: pytest.FixtureRequest, edgewise_server: StartEdgewise, origin: StartOrigin, nats: NatsServer
@@ -89,7 +94,7 @@ def nodes(
 def test_a_users_sessions_end_on_every_node(nodes: list[EdgewiseProcess], request: pytest.FixtureRequest) -> None:
     cookies = [log_in(node) for node in nodes]
     for cookie in cookies:
-        wait_until(lambda cookie=cookie: statuses(nodes, cookie) == [200] * 3, "a session is known to every node")
+        wait_for(nodes, cookie, 200)
     config = str(nodes[1].config)
     listed = json.loads(command("sessions", "list", "alice", "--json", "-c", config).stdout)
     stateful = "sealed" not in request.node.name
@@ -106,9 +111,9 @@ def test_a_users_sessions_end_on_every_node(nodes: list[EdgewiseProcess], reques
     done = command("sessions", "revoke", "alice", "-c", config)
     assert done.stdout.startswith("every session of alice is ended; ")
     for cookie in cookies:
-        wait_until(lambda cookie=cookie: statuses(nodes, cookie) == [401] * 3, "every session ended on every node")
+        wait_for(nodes, cookie, 401)
     again = log_in(nodes[0])
-    wait_until(lambda: statuses(nodes, again) == [200] * 3, "a login after that is good everywhere")
+    wait_for(nodes, again, 200)
     assert "Traceback" not in "".join(node.log for node in nodes)
 
 
