@@ -154,7 +154,7 @@ def _endpoint_lines(memory: MetricsMemory, endpoints: Mapping[str, int], flags: 
     for name, kind, text, field in _ENDPOINT_FIELDS:
         yield from _family(name, kind, text, [(labels[key], getattr(state, field)) for key, state in states.items()])
     moved = [
-        (labels[key].replace("}", f',reason="{reason}"}}'), count)
+        (_endpoint_labels(key, reason=reason), count)
         for key, state in states.items()
         for reason, count in state.moved.items()
     ]
@@ -203,9 +203,9 @@ def _header(name: str, kind: str, text: str) -> Iterator[str]:
     yield f"# TYPE {name} {kind}"
 
 
-def _endpoint_labels(key: str) -> str:
+def _endpoint_labels(key: str, **further: str) -> str:
     upstream, _, server = key.partition("/")
-    return _labels(upstream=upstream, server=server)
+    return _labels(upstream=upstream, server=server, **further)
 
 
 def _labels(**labels: str) -> str:
