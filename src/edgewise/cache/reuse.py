@@ -48,14 +48,14 @@ def _use(stored: Stored, request: CacheRequest, now: float) -> Use:
     return Use.REVALIDATE if -left < stored.stale_while_revalidate else Use.VALIDATE
 
 
-def usable_on_error(stored: Stored, request: CacheRequest, now: float) -> bool:
+def usable_on_error(stored: Stored, request: CacheRequest, now: float, *, disconnected: bool = False) -> bool:
     """May it stand in for an upstream that is out of reach or answered with one of ERRORS (section 4.2.4)?
 
-    Otherwise the failure is passed on, or 504 sent where the upstream is out of reach (section 5.2.2.2).
+    `disconnected`: there was no answer at all. Where it may not, the failure is passed on (section 5.2.2.2).
     """
     if stored.strict:
         return now < stored.fresh_until
-    allowed = stored.stale_if_error
+    allowed = stored.stale_on_disconnect if disconnected else stored.stale_if_error
     if request.stale_if_error is not None and not stored.forbids_stale:
         allowed = max(allowed, request.stale_if_error)
     return now < stored.fresh_until + allowed

@@ -134,18 +134,27 @@ class HttpCache:
         return self._store.unpurged(request.url, epoch)
 
     def receive(
-        self, request: CacheRequest, found: Found, response: ResponseHead, asked: float, now: float, epoch: int
+        self,
+        request: CacheRequest,
+        found: Found,
+        response: ResponseHead,
+        asked: float,
+        now: float,
+        epoch: int,
+        *,
+        disconnected: bool,
     ) -> Receipt:
-        """Decide about a server's answer."""
+        """Decide about a server's answer; `disconnected`: about our own, since none came."""
         before = found.stored
         assert before is None or isinstance(before, Stored)
         if before is not None and response.status == 304:
             return self._validated(request, before, response, asked, now, epoch)
         why = Forwarded.STALE if before is not None else Forwarded.URI_MISS
-        if before is not None and response.status in ERRORS and usable_on_error(before, request, now):
-            line = cache_status.forwarded(
-                NAME, why, status=response.status, ttl=before.ttl(now), detail="stale-if-error"
-            )
+        failed = response.status in ERRORS
+        if failed and before is not None and usable_on_error(before, request, now, disconnected=disconnected):
+            told = "disconnected" if disconnected else "stale-if-error"
+            status = 0 if disconnected else response.status
+            line = cache_status.forwarded(NAME, why, status=status, ttl=before.ttl(now), detail=told)
             return Receipt(Fate.STOOD_IN, before, line)
         judged = judge(self._fetched_by(request), response, self.settings, asked, now)
         if isinstance(judged, Refusal):

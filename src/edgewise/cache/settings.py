@@ -28,6 +28,9 @@ class CacheSettings:
     """Time after its end of freshness in which a response is used while it is validated, where it does not say."""
     stale_if_error: float = 0.0
     """Time after its end of freshness in which a response stands in for a failed upstream, where it does not say."""
+    stale_on_disconnect: float = 60.0
+    """Time after its end of freshness in which a response stands in while no server can be reached, unless it forbids
+    stale use (RFC 9111 section 4.2.4)."""
     request_directives: bool = True
     """Heed max-age, min-fresh, max-stale and no-cache of requests. no-store and only-if-cached count in any case."""
     store_set_cookie: bool = False

@@ -12,6 +12,7 @@ from edgewise.http.head import Field
 
 if TYPE_CHECKING:
     from edgewise.cache.directives import Directives
+    from edgewise.cache.settings import CacheSettings
     from edgewise.contracts.cache import Whole
 
 _ETAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*+"')
@@ -31,7 +32,8 @@ class Stored:
     __slots__ = (
         "body", "born", "checked", "date", "etag", "fields", "forbids_stale", "fresh_until", "head",
         "immutable", "key", "lines", "modified", "newer", "no_cache", "older", "primary", "reason", "received",
-        "served", "stale_if_error", "stale_while_revalidate", "status", "strict", "tags", "url", "vary", "visited",
+        "served", "stale_if_error", "stale_on_disconnect", "stale_while_revalidate", "status", "strict", "tags", "url",
+        "vary", "visited",
     )  # fmt: skip
 
     def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
@@ -56,6 +58,8 @@ class Stored:
         self.stale_while_revalidate = 0.0
         """Seconds after `fresh_until`; 0 where forbidden."""
         self.stale_if_error = 0.0
+        """Seconds after `fresh_until`; 0 where forbidden."""
+        self.stale_on_disconnect = 0.0
         """Seconds after `fresh_until`; 0 where forbidden."""
         self.no_cache = False
         """Never used without validation."""
@@ -92,8 +96,8 @@ class Stored:
         """Has it a validator that a conditional request can carry (RFC 9110 section 8.8)?"""
         return self.etag is not None or self.modified is not None
 
-    def allow(self, said: Directives, while_revalidate: float, if_error: float) -> None:
-        """Take over what the directives say of stale use; the seconds count where they say nothing."""
+    def allow(self, said: Directives, settings: CacheSettings) -> None:
+        """Take over what the directives say of stale use; the settings count where they say nothing."""
         self.no_cache = said.no_cache
         self.strict = said.no_cache or said.must_revalidate or said.proxy_revalidate
         self.forbids_stale = said.forbids_stale
@@ -103,8 +107,9 @@ class Stored:
         # An origin that writes s-maxage and one of these means both, though s-maxage alone forbids stale use.
         implied = 0.0 if said.forbids_stale else 1.0
         revalidate, error = said.stale_while_revalidate, said.stale_if_error
-        self.stale_while_revalidate = implied * while_revalidate if revalidate is None else revalidate
-        self.stale_if_error = implied * if_error if error is None else error
+        self.stale_while_revalidate = implied * settings.stale_while_revalidate if revalidate is None else revalidate
+        self.stale_if_error = implied * settings.stale_if_error if error is None else error
+        self.stale_on_disconnect = max(self.stale_if_error, implied * settings.stale_on_disconnect)
 
     def fill(self, body: bytes) -> None:
         """Take the whole content and make the head."""

@@ -133,7 +133,7 @@ def _describe(
     stored.date = date_of(response.fields, received)
     stored.born = birth(response.fields, asked, received)
     stored.fresh_until = 0.0 if said.no_cache else stored.born + life.seconds
-    stored.allow(said, settings.stale_while_revalidate, settings.stale_if_error)
+    stored.allow(said, settings)
     stored.vary = vary_names(response.fields) or ()
     stored.primary = request.key
     stored.key = request.variant(stored.vary)

@@ -36,6 +36,8 @@ class RouteCache(Model):
     """Time after that in which an answer is used while it is renewed, where it does not say."""
     stale_if_error: Duration = 0.0
     """Time after that in which an answer stands in for servers that fail, where it does not say."""
+    stale_on_disconnect: Duration = 60.0
+    """The same while no server can be reached, unless the answer forbids it."""
     max_object: Size = 8_388_608
     """Content of an answer at most; longer ones are passed on only."""
     query: list[Text] | None = None

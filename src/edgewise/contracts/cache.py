@@ -114,7 +114,7 @@ class RouteCache(Protocol):
         """Return how a request is answered; `request` may be None."""
 
     def at_once(self, request: Any, now: float) -> Whole | None:
-        """Return the whole answer where it is stored, fresh and small; None: `find` knows more. The way of most hits."""
+        """Return the whole answer where it is stored, fresh and small, as most hits are; None: `find` knows more."""
 
     def asked(self, request: Any, stored: Any) -> Asked:
         """Return what a server is asked for; with `stored`, whether that is still good."""
@@ -126,9 +126,20 @@ class RouteCache(Protocol):
         """May a request that comes now be answered by what was asked for at `epoch`: was it not purged since?"""
 
     def receive(
-        self, request: Any, found: Found, response: ResponseHead, asked: float, now: float, epoch: int
+        self,
+        request: Any,
+        found: Found,
+        response: ResponseHead,
+        asked: float,
+        now: float,
+        epoch: int,
+        *,
+        disconnected: bool,
     ) -> Receipt:
-        """Decide about the answer to what was asked for at the time `asked`, at `epoch`."""
+        """Decide about the answer to what was asked for at the time `asked`, at `epoch`.
+
+        `disconnected`: no server answered; the answer is our own.
+        """
 
     def shares(self, request: Any, stored: Any, now: float) -> Use:
         """May an answer that just came answer another request that waited: HIT; FETCH: that wants another variant;

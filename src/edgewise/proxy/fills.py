@@ -134,7 +134,10 @@ class Fill:
         own = self._own
         assert own is not None
         response = parse_response_head(head.replace(own.set_cookie, b"", 1))
-        receipt = self._cache.receive(self._request, self._found, response, self._asked, time(), self.epoch)
+        disconnected = bool(own.end) and own.end != "edge-filter"
+        receipt = self._cache.receive(
+            self._request, self._found, response, self._asked, time(), self.epoch, disconnected=disconnected
+        )
         self._answered = receipt, response
         waiting, self._readers = self._readers, {}
         if receipt.fate in (Fate.SHARED, Fate.PRIVATE):

@@ -58,6 +58,7 @@ def route_cache(
         heuristic_share=spec.heuristic_share,
         stale_while_revalidate=spec.stale_while_revalidate,
         stale_if_error=spec.stale_if_error,
+        stale_on_disconnect=spec.stale_on_disconnect,
         request_directives=spec.request_directives,
         store_set_cookie=spec.store_set_cookie,
         authenticated=authenticated,

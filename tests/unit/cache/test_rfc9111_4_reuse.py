@@ -198,6 +198,20 @@ def test_5861_4_a_stale_response_stands_in_for_a_failed_upstream_in_the_time_all
     assert usable_on_error(route, asking(), NOW + 11)
 
 
+def test_4_2_4_while_disconnected_a_stale_response_is_used_for_a_time_unless_it_forbids_that() -> None:
+    one = stored({"Cache-Control": "max-age=10"})
+    assert usable_on_error(one, asking(), NOW + 69, disconnected=True)
+    assert not usable_on_error(one, asking(), NOW + 70, disconnected=True)
+    assert not usable_on_error(one, asking(), NOW + 11)
+    longer = stored({"Cache-Control": "max-age=10, stale-if-error=600"})
+    assert usable_on_error(longer, asking(), NOW + 600, disconnected=True)
+    for directive in ("must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=1"):
+        forbidding = stored({"Cache-Control": f"max-age=1, {directive}", "ETag": '"a"'})
+        assert not usable_on_error(forbidding, asking(), NOW + 2, disconnected=True)
+    never = stored({"Cache-Control": "max-age=10"}, settings=CacheSettings(stale_on_disconnect=0))
+    assert not usable_on_error(never, asking(), NOW + 11, disconnected=True)
+
+
 def test_8246_2_a_fresh_immutable_response_is_used_on_a_reload_and_a_stale_one_is_not() -> None:
     lines = {"Cache-Control": "max-age=60, immutable"}
     assert use(lines, {"Cache-Control": "max-age=0"}, after=5) == Use.FRESH
