@@ -14,6 +14,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from edgewise.contrib.engines import ThreadState, run_now
 from edgewise.sessions import Sessions, SessionSettings, StateSettings
 from edgewise.sessions.sealing import Sealer
@@ -46,8 +49,8 @@ async def begin(sessions: Sessions, user: bool) -> list[str]:
         session.update(DATA)
         if user:
             session.login(f"user {number}")
-        [cookie] = await sessions.commit(session, HOST)
-        cookies.append("theme=dark; " + cookie.partition(";")[0])
+        pairs = [cookie.partition(";")[0] for cookie in await sessions.commit(session, HOST)]
+        cookies.append("; ".join(["theme=dark", *pairs]))
     return cookies
 
 
@@ -79,6 +82,13 @@ async def measure(directory: Path) -> None:
     await row("stateless, nobody logged in", Sessions(stateless, engine))
     await row("stateless, logged in, one user's requests", Sessions(stateless, engine), user=True, same=True)
     await row("stateless, logged in, another user each time", Sessions(stateless, engine), user=True)
+    jwt = SessionSettings(kind="jwt", state=state, secrets=("s" * 32,))
+    await row("JWT (HS256), logged in, one user's requests", Sessions(jwt, engine), user=True, same=True)
+    await row("JWT (HS256), logged in, another user each time", Sessions(jwt, engine), user=True)
+    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    jwt = SessionSettings(kind="jwt", state=state, keys=(pem,))
+    await row("JWT (EdDSA), logged in, one user's requests", Sessions(jwt, engine), user=True, same=True)
+    await row("JWT (EdDSA), logged in, another user each time", Sessions(jwt, engine), user=True)
     sealer = Sealer(["s" * 32])
     data = b"x" * 60 + bytes(range(140))
     token = sealer.seal(data, b"context")

@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -27,8 +26,6 @@ from cryptography.hazmat.primitives.serialization import (
 
 MOST_CHARACTERS = 4096
 """Of a token."""
-_MOST_REMEMBERED = 2048
-"""Tokens of which is remembered whether their signature is good: at most 8 MiB."""
 
 
 class TokenKey(Protocol):
@@ -76,9 +73,6 @@ class Ed25519Key:
         self._private = key if isinstance(key, Ed25519PrivateKey) else None
         self._public = key.public_key() if isinstance(key, Ed25519PrivateKey) else key
         self.id = public_key_id(self._public)
-        self.verify = lru_cache(_MOST_REMEMBERED)(self._verified)
-        """Is this the signature? What was found about a token is remembered: it comes with each request of a session,
-        and verifying it takes longer than all the rest."""
 
     @property
     def signs(self) -> bool:
@@ -91,7 +85,8 @@ class Ed25519Key:
             raise ValueError("a public key cannot sign")
         return self._private.sign(data)
 
-    def _verified(self, signature: bytes, data: bytes) -> bool:
+    def verify(self, signature: bytes, data: bytes) -> bool:
+        """Is this the signature?"""
         try:
             self._public.verify(signature, data)
         except InvalidSignature:

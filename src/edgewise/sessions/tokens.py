@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgewise.sessions.claims import Access, Refresh, Tokens, to_encoded, to_json
+from edgewise.sessions.claims import Access, Refresh, Tokens, to_json
 from edgewise.sessions.cookies import SEPARATOR
 from edgewise.sessions.families import Families, Family, Found, info_of
 from edgewise.sessions.jwt import MOST_CHARACTERS
@@ -80,10 +80,11 @@ class TokenSessions:
     async def open(self, token: str | None, audience: str = "") -> Session:
         """Return the session of an access token that is good, else of a refresh token, else an empty one."""
         access_token, _, refresh_token = (token or "").partition(SEPARATOR)
-        access = self._tokens.access(access_token, self._audience(audience)) if access_token else None
-        if access is not None and not await self._is_revoked(access.sub, access.gen, access.sid):
+        read = self._tokens.access(access_token, self._audience(audience)) if access_token else None
+        if read is not None and not await self._is_revoked(read[0].sub, read[0].gen, read[0].sid):
+            access, data = read
             return self._class(
-                to_encoded(access.data),
+                data,
                 origin=_Origin(access.sid, access.gen),
                 user=access.sub,
                 label=access.label,

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewise.sessions.jwt import Ed25519Key, HmacKey, TokenKey, TokenKeys, base64url, decoded, load_token_key
@@ -80,6 +80,7 @@ def test_keys_of_other_algorithms_are_refused() -> None:
         load_token_key(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_refused_without_an_error(text: str) -> None:
     keys = TokenKeys(KEYS, ["t"])
@@ -88,6 +89,7 @@ def test_any_text_is_refused_without_an_error(text: str) -> None:
         assert keys.verify(token, "t") is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_base64url_is_read_in_its_one_form(data: bytes) -> None:
     text = base64url(data).decode()
