@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.edgewise_process import COMMAND, EdgewiseProcess, wait_until
-from support.raw_http import get
+from support.raw_http import RawClient, get
 from support.state_servers import NatsServer
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -93,6 +93,11 @@ def standings(server: EdgewiseProcess) -> list[list[Any]]:
 def answer(server: EdgewiseProcess) -> bytes:
     with server.client() as client:
         return client.ask(get("/")).body
+
+
+def is_ready(server: EdgewiseProcess) -> bool:
+    with RawClient(("127.0.0.1", server.admin_port)) as client:
+        return client.ask(get("/readyz", host=f"127.0.0.1:{server.admin_port}")).status == 200
 
 
 def await_answer(server: EdgewiseProcess, body: bytes) -> None:
@@ -183,7 +188,8 @@ def test_a_node_starts_without_the_engine_with_the_version_it_had_and_catches_up
         assert apply(first, SAYS.format("newer")).returncode == 0
         assert answer(again) == b"newer"
         late = nodes.start()
-        await_answer(late, b"newer")
+        wait_until(lambda: is_ready(late), "the node that starts later is ready", PATIENCE)
+        assert answer(late) == b"newer", "ready is who runs what is published"
         assert "edgewise_cluster_version 2" in late.admin("/metrics").decode()
     finally:
         again.stop()

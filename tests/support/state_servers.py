@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +15,10 @@ from edgewise.state.opening import Options, open_engine
 from edgewise.state.transfer import Portable
 from support.edgewise_process import free_port
 
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds for a server to start."""
+_CALL = 10.0
+"""Seconds that a call of a client waits; above what a busy disk takes."""
 
 
 class StateServer(Protocol):
@@ -63,11 +67,11 @@ class SqliteServer:
     def signal(self, number: int) -> None:
         """Send a signal."""
         assert self._process is not None
-        self._process.send_signal(number)
+        send_signal(self._process, number)
 
     async def make(self) -> Portable:
         """Return a new client."""
-        return await open_engine(self.url, Options(patience=5.0))
+        return await open_engine(self.url, Options(patience=_CALL))
 
 
 class ValkeyServer:
@@ -99,11 +103,11 @@ class ValkeyServer:
     def signal(self, number: int) -> None:
         """Send a signal."""
         assert self._process is not None
-        self._process.send_signal(number)
+        send_signal(self._process, number)
 
     async def make(self) -> Portable:
         """Return a new client."""
-        return await open_engine(self.url, Options(patience=5.0))
+        return await open_engine(self.url, Options(patience=_CALL))
 
 
 class NatsServer:
@@ -139,11 +143,30 @@ class NatsServer:
     def signal(self, number: int) -> None:
         """Send a signal."""
         assert self._process is not None
-        self._process.send_signal(number)
+        send_signal(self._process, number)
 
     async def make(self) -> Portable:
         """Return a new client."""
-        return await open_engine(self.url, Options(patience=5.0, local_copy=self.copy))
+        return await open_engine(self.url, Options(patience=_CALL, local_copy=self.copy))
+
+
+def send_signal(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal; return from SIGSTOP once every thread has stopped, as until then one may still answer."""
+    process.send_signal(number)
+    if number != signal.SIGSTOP:
+        return
+    deadline = time.monotonic() + PATIENCE
+    while any(_state(task) != "T" for task in Path(f"/proc/{process.pid}/task").iterdir()):
+        assert time.monotonic() < deadline, "the server does not stop"
+        time.sleep(0.005)
+
+
+def _state(task: Path) -> str:
+    """Return the state of a thread (proc(5)); T for one that has ended meanwhile."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "T"
 
 
 def wait_for_answer(port: int, question: bytes, answer: bytes) -> None:

@@ -71,6 +71,11 @@ class ClusterTasks:
         if self.following is not None:
             self.following.serve(serving)
 
+    @property
+    def settled(self) -> bool:
+        """Does this node run what is published, as far as it can know?"""
+        return self.following is None or self.following.settled
+
     def load(self, generation: Generation) -> None:
         """Go on with another generation."""
         self._generation = generation
@@ -89,7 +94,7 @@ class ClusterTasks:
         return found
 
     async def _run(self, state: State) -> None:
-        engine = await _opened(state)
+        engine = await self._opened(state)
         tasks = [] if self.following is None else [self.following.run(engine)]
         if self.hints is not None:
             tasks += [self.hints.run(engine), self._watch()]
@@ -99,6 +104,17 @@ class ClusterTasks:
             log.exception("this node acts alone from now on")
         finally:
             await engine.close()
+
+    async def _opened(self, state: State) -> StateEngine:
+        options = replace(Options.of(state, state_directory()), local_copy=None)
+        while True:
+            try:
+                return await open_engine(state.url, options)
+            except StateError as error:
+                log.warning("the other nodes cannot be reached: %s", error)
+            if self.following is not None:
+                self.following.settled = True  # with its own file, for want of anything better
+            await asyncio.sleep(_RETRY)
 
     def _found(self, server: str, cause: hints.Cause) -> None:
         if self.hints is not None:
@@ -134,13 +150,3 @@ class ClusterTasks:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-
-
-async def _opened(state: State) -> StateEngine:
-    options = replace(Options.of(state, state_directory()), local_copy=None)
-    while True:
-        try:
-            return await open_engine(state.url, options)
-        except StateError as error:
-            log.warning("the other nodes cannot be reached: %s", error)
-            await asyncio.sleep(_RETRY)

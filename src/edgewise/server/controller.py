@@ -67,11 +67,15 @@ class Controller:
         return Status(
             version=__version__,
             generation=self._generation.number,
-            ready=bool(self.state.get("serving")) and all(process["ready"] for process in processes),
+            ready=self._ready(processes),
             uptime=round(now - self.state.get("started", now), 1),
             workers=tuple(self._worker(process, now) for process in processes if process["slot"] is not None),
             routes=tuple(self._route(spec, name) for spec, name in self._named_routes()),
         )
+
+    def _ready(self, processes: list[dict[str, Any]]) -> bool:
+        serving = bool(self.state.get("serving")) and all(process["ready"] for process in processes)
+        return serving and (self.cluster is None or self.cluster.settled)
 
     def _worker(self, process: dict[str, Any], now: float) -> WorkerStatus:
         row = self._shared.memory.workers.row(process["slot"])

@@ -46,6 +46,8 @@ class Following:
         self._serving = False
         self._look = asyncio.Event()
         self._odd = ""
+        self.settled = running is not None
+        """Does this node run what is published, as far as it can know?"""
 
     @property
     def standing(self) -> Standing:
@@ -77,6 +79,7 @@ class Following:
                     log.debug("published configurations cannot be read: %s", error)
                 except (StateError, OSError) as error:
                     log.error("published configurations are not taken: %s", error)
+                self.settled = self.settled or self._serving
                 self._tell(self.standing)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._look.wait(), EVERY)

@@ -20,7 +20,7 @@ from edgewise.contracts.state import (
 MakeEngine = Callable[[], Awaitable[StateEngine]]
 Pass = Callable[[float], Awaitable[None]]
 
-_PATIENCE = 10.0
+_PATIENCE = 30.0
 """Seconds within which what the suite waits for must happen."""
 
 
