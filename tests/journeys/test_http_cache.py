@@ -190,6 +190,32 @@ def test_what_is_for_one_client_is_asked_for_by_each(
     assert first.get("set-cookie") == ("id=1" if "Set-Cookie: id=1" in lines else None)
 
 
+def test_what_is_not_stored_of_a_shared_answer_goes_to_the_one_who_asked(
+    origin: StartOrigin, engine: StartEngine
+) -> None:
+    lines = ('Cache-Control: public, max-age=60, private="X-For"', "Set-Cookie: id=1", "X-For: you", "X-All: 1")
+    first, second = ask(engine(origin(answer(b"hello", *lines))), get("/page"), get("/page"))
+    assert (first.get("set-cookie"), first.get("x-for"), first.get("x-all")) == ("id=1", "you", "1")
+    assert (second.get("set-cookie"), second.get("x-for"), second.get("x-all")) == (None, None, "1")
+    assert how(second) == "hit"
+
+
+def test_while_no_server_answers_what_is_stale_stands_in_unless_it_forbids_that(
+    origin: StartOrigin, engine: StartEngine
+) -> None:
+    def script(connection: OriginConnection) -> None:
+        target = connection.read_request().split()[1]
+        if connection.index < 2:
+            forbid = ", must-revalidate" if target == b"/strict" else ""
+            lines = (f"Cache-Control: max-age=1{forbid}", "Age: 1", 'ETag: "a"', "Connection: close")
+            connection.send(answer(b"old", *lines))
+
+    running = engine(origin(script), upstream="retry = { attempts = 1 }")
+    first = ask(running, get("/strict"), get("/page"))
+    assert [reply.status for reply in first] == [200, 200]
+    assert [reply.status for reply in ask(running, get("/strict"), get("/page"))] == [502, 200]
+
+
 def test_a_sticky_cookie_is_not_stored_and_does_not_hinder(origin: StartOrigin, engine: StartEngine) -> None:
     server = origin(answer(b"hello", "Cache-Control: max-age=60"))
     running = engine(server, upstream='sticky = { cookie = "ew" }')

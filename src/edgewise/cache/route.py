@@ -19,7 +19,7 @@ from edgewise.cache.reuse import Use as Reuse
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.status import Forwarded
 from edgewise.cache.stored import Stored
-from edgewise.cache.storing import Refusal, judge
+from edgewise.cache.storing import Refusal, judge, withheld
 from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
 from edgewise.cache.vary import codings
 from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use, Whole
@@ -164,7 +164,8 @@ class HttpCache:
         self._unshared.pop(request.key, None)
         if judged.vary:
             _remember(self._varies, request.key, judged.vary)
-        return Receipt(Fate.SHARED, judged, cache_status.forwarded(NAME, why, stored=True, ttl=judged.ttl(now)))
+        line = cache_status.forwarded(NAME, why, stored=True, ttl=judged.ttl(now))
+        return Receipt(Fate.SHARED, judged, line + withheld(response, judged, self.settings))
 
     def _fetched_by(self, request: CacheRequest) -> CacheRequest:
         """Return the request as it was sent: a GET, whose answer serves HEAD too."""
@@ -188,7 +189,7 @@ class HttpCache:
         line = cache_status.forwarded(
             NAME, Forwarded.STALE, status=304, stored=not reason, ttl=fresh.ttl(now), detail=reason
         )
-        return Receipt(Fate.RENEWED, fresh, line)
+        return Receipt(Fate.RENEWED, fresh, line + withheld(response, fresh, self.settings))
 
     def shares(self, request: CacheRequest, stored: Stored, now: float) -> Use:
         """May an answer that just came answer another request that waited for it?"""

@@ -165,6 +165,14 @@ def stored_fields(
     return fields
 
 
+def withheld(response: ResponseHead, stored: Stored, settings: CacheSettings) -> bytes:
+    """Return the lines that are not stored because they are for the one whose request went out."""
+    said = of_response(response.fields, settings.targets)
+    own = (said.private_fields | said.no_cache_fields | {b"set-cookie"}) - hop_by_hop(response)
+    own -= {field.name for field in stored.fields}
+    return b"".join(field.line for field in response.fields if field.name in own - _NOT_STORED)
+
+
 def _tags(request: CacheRequest, response: ResponseHead) -> bytes:
     """Return the ids of its tags; a cache group is a tag, and once more one of its origin. Raises ValueError."""
     tags = tags_of(response.fields)

@@ -98,7 +98,7 @@ class Receipt(NamedTuple):
     stored: Stored | None
     """What answers requests that wait; None: the answer as it comes."""
     status: bytes
-    """Cache-Status line for the one whose request went out."""
+    """For the one whose request went out: the Cache-Status line, and lines of the answer that nobody else gets."""
 
 
 class RouteCache(Protocol):

@@ -7,7 +7,8 @@ import pytest
 from edgewise.cache.request import cache_request
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.stored import Stored
-from support.cache import KEYS, NOW, SETTINGS, asking, date, judged, refused, request_head, stored
+from edgewise.cache.storing import withheld
+from support.cache import KEYS, NOW, SETTINGS, Lines, asking, date, judged, refused, request_head, response_head, stored
 
 FRESH = {"Cache-Control": "max-age=3600"}
 
@@ -128,6 +129,18 @@ def test_5_2_2_4_fields_that_no_cache_names_are_not_reused_without_validation() 
 def test_5_2_2_7_fields_that_private_names_are_not_stored() -> None:
     one = stored({"Cache-Control": 'max-age=3600, private="X-A"', "X-A": "1", "X-B": "2"})
     assert names(one) == {b"cache-control", b"date", b"x-b"}
+
+
+def test_3_1_what_is_not_stored_for_its_privacy_is_for_the_one_who_asked() -> None:
+    fields: Lines = {"Set-Cookie": ["a=b", "c=d"], "X-A": "1", "X-B": "2", "Connection": "X-C", "X-C": "3", "Age": "1"}
+    lines: Lines = {"Cache-Control": 'public, max-age=60, private="X-A, Age, X-C"', **fields}
+    one = stored(lines)
+    own = withheld(response_head(lines), one, SETTINGS)
+    assert own == b"Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nX-A: 1\r\n"
+    assert withheld(response_head(FRESH), stored(FRESH), SETTINGS) == b""
+    keeping = CacheSettings(store_set_cookie=True)
+    cookies = {"Cache-Control": "max-age=60", "Set-Cookie": "a=b"}
+    assert withheld(response_head(cookies), stored(cookies, settings=keeping), keeping) == b""
 
 
 def test_9110_6_6_1_a_response_without_date_gets_that_of_its_receipt() -> None:
