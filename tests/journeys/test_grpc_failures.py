@@ -109,6 +109,13 @@ class TestStatuses:
             assert code_of(lambda: client.collect([b"x" * 300] * 10)) == grpc.StatusCode.RESOURCE_EXHAUSTED
             assert client.unary(b"small") == b"small"
 
+    def test_a_stream_goes_on_beyond_the_limit_of_other_content(
+        self, edgewise_server: StartEdgewise, grpc_server: StartServer
+    ) -> None:
+        edgewise = edgewise_server(toml(grpc_server().address))
+        with GrpcClient(f"127.0.0.1:{edgewise.port}") as client:
+            assert client.collect(bytes(10**6) for _ in range(110)) == b"110 messages, 110000000 bytes"
+
     def test_an_open_circuit_is_unavailable(self, edgewise_server: StartEdgewise) -> None:
         breaker = "breaker = { error_rate = 0.5, min_requests = 1, open_time = '1h' }"
         edgewise = edgewise_server(toml(f"127.0.0.1:{free_port()}", upstream=breaker))

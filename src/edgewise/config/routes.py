@@ -147,7 +147,7 @@ class Route(Model):
     timeouts: RouteTimeouts = RouteTimeouts()
     """Time limits."""
     body_limit: Size = 100_000_000
-    """Request content at most; 0: no limit."""
+    """Request content at most; 0: no limit. gRPC calls, which may go on for hours, have none where it is not given."""
     buffer_request: bool = False
     """Read request content, up to 1 MiB of it, before a server is chosen; a longer one streams from there on."""
     preserve_host: bool = True

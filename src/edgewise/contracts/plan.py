@@ -50,10 +50,11 @@ class Route:
     """A route compiled from configuration; request code reads nothing else of it. Immutable once built."""
 
     __slots__ = (
-        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache", "direct",
-        "done", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name",
-        "preserve_host", "progress", "request_filters", "response_edits", "response_filters", "response_memos",
-        "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
+        "call_limit", "direct", "done", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index",
+        "internal", "limit", "name", "preserve_host", "progress", "request_filters", "response_edits",
+        "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime",
+        "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -90,6 +91,8 @@ class Route:
         self.progress: tuple[Callable[[Exchange], None], ...] = ()
         """Observers, run when a tunnel opens and four times a second while it relays, its bytes counted so far."""
         self.body_limit = 0
+        self.call_limit = 0
+        """The same for gRPC calls."""
         """Bytes of request content at most; 0 for no limit."""
         self.body_timeout = 60.0
         """Seconds without a byte of request content after which 408 is sent."""

@@ -27,8 +27,8 @@ class RequestContent:
     """Content of one request, from client to upstream connection."""
 
     __slots__ = (
-        "_chunked", "_client", "_decoder", "_exchange", "_hold", "_remaining", "_replay", "_replay_limit", "_started",
-        "buffering", "complete", "continued", "pending", "pending_bytes", "trailers", "upstream",
+        "_chunked", "_client", "_decoder", "_exchange", "_hold", "_limit", "_remaining", "_replay", "_replay_limit",
+        "_started", "buffering", "complete", "continued", "pending", "pending_bytes", "trailers", "upstream",
     )  # fmt: skip
 
     timed: ClassVar[bool] = True
@@ -41,6 +41,7 @@ class RequestContent:
         self._chunked = body == CHUNKED
         self._decoder = ChunkedDecoder(status=400) if self._chunked else None
         self._remaining = body
+        self._limit = exchange.route.body_limit
         self.complete = False
         self.trailers = b""
         """Lines of the trailers that are forwarded, once `complete`."""
@@ -76,8 +77,7 @@ class RequestContent:
 
     def _take(self, content: bytes) -> None:
         exchange = self._exchange
-        limit = exchange.route.body_limit
-        if limit and exchange.request_bytes > limit:
+        if self._limit and exchange.request_bytes > self._limit:
             lifecycle.fail(exchange, 413, "client-body", "request content over the route's limit")
             return
         if exchange.waiting:

@@ -126,6 +126,10 @@ class CallContent(RequestContent):
 
     timed: ClassVar[bool] = False
 
+    def __init__(self, exchange: Exchange, client: Downstream | Http2Stream, replay_limit: int) -> None:
+        super().__init__(exchange, client, replay_limit)
+        self._limit = exchange.route.call_limit
+
     def extend_deadline(self) -> None:
         """Nothing is expected of the client once a server is there."""
         if self.upstream is None:

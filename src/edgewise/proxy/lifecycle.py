@@ -74,7 +74,7 @@ def _check(exchange: Exchange) -> None:
     if plan.tls_key and plan.tls_key != client.tls_key:
         return fail(exchange, 421, "edge-tls", "this host needs a connection made with its own TLS settings")
     if plan.body:
-        if 0 < route.body_limit < plan.body:
+        if 0 < (route.body_limit if plan.grpc is None else route.call_limit) < plan.body:
             return fail(exchange, 413, "edge-limit", "request content over the route's limit")
         limit = exchange.group.retry.body_limit if exchange.group is not None else 0
         if plan.grpc is None:

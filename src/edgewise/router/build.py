@@ -140,6 +140,7 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     route.request_filters, route.response_filters = load_filters(spec.filters)
     route.filter_timeout = spec.filter_timeout
     route.body_limit = spec.body_limit
+    route.call_limit = spec.body_limit if "body_limit" in spec.model_fields_set else 0
     route.body_timeout = spec.timeouts.body
     route.response_timeout = spec.timeouts.response or 0.0
     route.buffer_request = spec.buffer_request

@@ -12,6 +12,7 @@ from edgewise.contracts.table import Table
 from edgewise.http.head import CHUNKED
 from edgewise.http.preconditions import outcome
 from edgewise.protocols.errors import ProtocolError
+from edgewise.protocols.grpc import Kind
 from edgewise.protocols.http1 import parse_request_head
 from edgewise.proxy.plans import make_plan
 from edgewise.router.build import build, route_names
@@ -195,7 +196,9 @@ def _sent(plan: Plan, removed: frozenset[str]) -> list[str]:
 
 
 def _limits(config: Config, spec: RouteSpec, plan: Plan) -> list[str]:
-    limit = f"at most {spec.body_limit} bytes" if spec.body_limit else "no limit"
+    call = plan.grpc is not None and plan.grpc.kind == Kind.GRPC
+    most = plan.route.call_limit if call else spec.body_limit
+    limit = f"at most {most} bytes" if most else "no limit"
     content = {0: "none", CHUNKED: "chunked"}.get(plan.body, f"{plan.body} bytes")
     names = [spec.upstream] if spec.upstream is not None else list(spec.split)
     timeouts = config.upstreams[names[0]].timeouts
