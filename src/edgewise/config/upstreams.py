@@ -232,7 +232,7 @@ class Upstream(Model):
     balance: Balance = "round_robin"
     """How a server is chosen."""
     hash_key: HashKey = "ip"
-    """Key of consistent_hash: "ip", "path", "header:NAME" or "cookie:NAME"."""
+    """Key of consistent_hash: "ip", "path", "session" (that the gateway holds), "header:NAME" or "cookie:NAME"."""
     sticky: Sticky | None = None
     """Keep clients on one server."""
     health: Health | None = None
