@@ -167,8 +167,7 @@ class Route(Model):
     login: str | None = None
     """Path where browsers that open a page without a session are sent (303); others get 401."""
     csrf: bool | Literal["token"] = False
-    """Refuse methods that change something, and WebSockets, unless a page of the same origin asks (403); "token":
-    unless a token of the session comes in X-CSRF-Token."""
+    """Refuse changes (403) that no page of the same origin asks for; "token": those without their session's token."""
     filters: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
     """Filters in order: import paths "package.module:attribute" or names of installed filters."""
     filter_timeout: PositiveDuration = 5.0
