@@ -99,6 +99,11 @@ class Pebble:
             content: bytes = answer.read()
             return content
 
+    def signal(self, number: int) -> None:
+        """Send a signal to both processes."""
+        for process in self._processes:
+            process.send_signal(number)
+
     def stop(self) -> None:
         """End both processes."""
         for process in self._processes:
