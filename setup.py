@@ -14,7 +14,7 @@ from setuptools import setup
 COMPILED = [
     "http/head", "protocols/http1", "protocols/http1_fields", "protocols/http1_chunked", "protocols/memo",
     "protocols/hpack", "protocols/hpack_huffman", "protocols/http2", "protocols/http2_abuse", "protocols/http2_events",
-    "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_memo", "protocols/http2_messages",
+    "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_messages",
     "protocols/http2_sending", "protocols/http2_streams", "protocols/tls_client_hello", "protocols/trace_context",
     "contracts/plan", "contracts/exchange", "contracts/endpoint",
     "proxy/arrival", "proxy/attempts", "proxy/content", "proxy/downstream", "proxy/engine", "proxy/grpc",

@@ -13,8 +13,7 @@ from typing import NamedTuple
 from edgewise.http.statuses import status_line
 from edgewise.protocols.hpack import Entry, encode, encode_literal
 from edgewise.protocols.http1_fields import NEVER_KEPT, TOKEN
-from edgewise.protocols.http2_memo import BlockMemo
-from edgewise.protocols.memo import Memo
+from edgewise.protocols.memo import Memo, RepeatMemo
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -255,12 +254,12 @@ def _raw_lines(lines: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield name.lower(), value.strip(_WHITE_SPACE)
 
 
-def _remember(memo: BlockMemo[bytes], key: bytes, block: bytes, fields: Fields) -> None:
+def _remember(memo: RepeatMemo[bytes], key: bytes, block: bytes, fields: Fields) -> None:
     if not _is_secret(fields):
         memo.offer(key, block, len(block))
 
 
-RESPONSE_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
-REQUEST_BLOCKS: BlockMemo[bytes] = BlockMemo(entries=1024, longest=4096)
+RESPONSE_BLOCKS: RepeatMemo[bytes] = RepeatMemo(entries=1024, longest=4096)
+REQUEST_BLOCKS: RepeatMemo[bytes] = RepeatMemo(entries=1024, longest=4096)
 """Head -> its block."""
-_LINES: BlockMemo[bytes] = BlockMemo(entries=1024, longest=1024)
+_LINES: RepeatMemo[bytes] = RepeatMemo(entries=1024, longest=1024)

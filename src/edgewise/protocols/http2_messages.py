@@ -32,13 +32,13 @@ from edgewise.protocols.http2_heads import (
     response_head,
     trailers,
 )
-from edgewise.protocols.http2_memo import BlockMemo
 from edgewise.protocols.http2_sending import Sending
 from edgewise.protocols.http2_streams import HEAD_REQUEST, RECEIVED_END, RECEIVED_HEAD, SENT_END, UNHEARD, Stream
+from edgewise.protocols.memo import RepeatMemo
 
-_SHARED_REQUESTS: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
-_SHARED_RESPONSES: BlockMemo[ReceivedHead] = BlockMemo(entries=1024, longest=4096)
-_SHARED_TRAILERS: BlockMemo[ReceivedHead] = BlockMemo(entries=256, longest=1024)
+_SHARED_REQUESTS: RepeatMemo[ReceivedHead] = RepeatMemo(entries=1024, longest=4096)
+_SHARED_RESPONSES: RepeatMemo[ReceivedHead] = RepeatMemo(entries=1024, longest=4096)
+_SHARED_TRAILERS: RepeatMemo[ReceivedHead] = RepeatMemo(entries=256, longest=1024)
 """Blocks that read no dynamic table and hold no secret, of all connections of the process."""
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\n\r\n"
 
@@ -56,8 +56,8 @@ class Messages(Sending):
         self._server = server
         self._events: list[Event] = []
         self._decoder = Decoder(max_list_bytes=limits.head_bytes, max_fields=limits.head_fields)
-        self._known: BlockMemo[ReceivedHead] = BlockMemo(entries=16, longest=2048)
-        self._known_trailers: BlockMemo[ReceivedHead] = BlockMemo(entries=4, longest=1024)
+        self._known: RepeatMemo[ReceivedHead] = RepeatMemo(entries=16, longest=2048)
+        self._known_trailers: RepeatMemo[ReceivedHead] = RepeatMemo(entries=4, longest=1024)
         """What blocks mean while the dynamic table stays as it is."""
         self._shared = _SHARED_REQUESTS if server else _SHARED_RESPONSES
         self._translate = request_head if server else response_head
@@ -164,8 +164,8 @@ class Messages(Sending):
         self,
         block: bytes,
         translate: Callable[[Fields], ReceivedHead],
-        known: BlockMemo[ReceivedHead],
-        shared: BlockMemo[ReceivedHead],
+        known: RepeatMemo[ReceivedHead],
+        shared: RepeatMemo[ReceivedHead],
     ) -> ReceivedHead | None:
         """Return what a block means, None where it is over the limits; raises StreamFault where it means nothing."""
         received = shared.young.get(block) or known.get(block) or shared.get(block)

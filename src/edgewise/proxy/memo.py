@@ -1,8 +1,10 @@
-"""Bounded memory of pure functions of bytes."""
+"""Bounded memory of plans by the bytes of their heads."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from edgewise.protocols.memo import RepeatMemo
 
 _OVERHEAD = 3000
 """Bytes a kept plan is taken to cost beside the copies of its key."""
@@ -10,52 +12,27 @@ _COPIES = 4
 """Times the bytes of a head are in memory: the key, the lines and values of its parse, the head to send on."""
 
 
-class Memo:
-    """Two generations of a dictionary: when the young one is full it becomes the old one, and the old one is dropped.
+class Memo(RepeatMemo[Any]):
+    """What follows from heads that come again, bounded in bytes too."""
 
-    Only keys seen twice are kept, so a flood of unique heads costs one set entry a head and keeps nothing alive.
-    """
-
-    __slots__ = ("_bytes", "_max_bytes", "_max_entries", "_max_key", "_old", "_seen", "misses", "young")
+    __slots__ = ("_bytes", "_max_bytes", "misses")
 
     def __init__(self, max_entries: int, max_bytes: int, max_key: int = 4096) -> None:
-        self.young: dict[bytes, Any] = {}
-        """Looked at directly on the hot path."""
-        self._old: dict[bytes, Any] = {}
-        self._seen: set[int] = set()
-        self._max_entries = max_entries // 2
+        longest = min(max_key, (max_bytes // 2 - _OVERHEAD) // _COPIES) if max_entries > 1 else -1
+        super().__init__(entries=max_entries, longest=longest)
         self._max_bytes = max_bytes // 2
-        self._max_key = min(max_key, (self._max_bytes - _OVERHEAD) // _COPIES)
         self._bytes = 0
+        """What the young generation is taken to cost."""
         self.misses = 0
 
-    def get(self, key: bytes) -> Any:
-        """Return what was kept under `key`, or None."""
-        value = self.young.get(key)
-        if value is None:
-            value = self._old.pop(key, None)
-            if value is not None:
-                self._keep(key, value)
-        return value
-
-    def offer(self, key: bytes, value: Any) -> None:
+    def offer(self, key: bytes, value: Any, size: int = 0) -> None:
         """Note a miss; keep the value if the key was offered before and is not large."""
         self.misses += 1
-        if len(key) > self._max_key or not self._max_entries:
-            return
-        mark = hash(key)
-        if mark in self._seen:
-            self._seen.discard(mark)
-            self._keep(key, value)
-            return
-        if len(self._seen) >= 8 * self._max_entries:
-            self._seen.clear()
-        self._seen.add(mark)
+        super().offer(key, value, size)
 
     def clear(self) -> None:
-        """Forget everything (the configuration changed)."""
-        self.young.clear()
-        self._old.clear()
+        """Forget everything, sightings too (the configuration changed)."""
+        super().clear()
         self._seen.clear()
         self._bytes = 0
 
@@ -64,17 +41,16 @@ class Memo:
         """Bytes the kept entries are taken to cost, at most."""
         return self._bytes + sum(map(cost, self._old))
 
-    def __len__(self) -> int:
-        return len(self.young) + len(self._old)
-
     def _keep(self, key: bytes, value: Any) -> None:
         size = cost(key)
+        if self._bytes + size > self._max_bytes:
+            self._age()
+        super()._keep(key, value)
         self._bytes += size
-        if len(self.young) >= self._max_entries or self._bytes > self._max_bytes:
-            self._old = self.young
-            self.young = {}
-            self._bytes = size
-        self.young[key] = value
+
+    def _age(self) -> None:
+        super()._age()
+        self._bytes = 0
 
 
 def cost(key: bytes) -> int:
