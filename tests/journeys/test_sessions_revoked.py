@@ -117,6 +117,23 @@ def test_a_users_sessions_end_on_every_node(nodes: list[EdgewiseProcess], reques
     assert "Traceback" not in "".join(node.log for node in nodes)
 
 
+def test_every_worker_learns_of_it_from_the_embedded_engine(
+    edgewise_server: StartEdgewise, origin: StartOrigin
+) -> None:
+    toml = NODE.replace("NATS", "sqlite:state").replace("ORIGIN", origin(app).address).replace("MODE", "")
+    server = '[server]\nlisten = ["127.0.0.1:$PORT"]\nadmin = "127.0.0.1:$ADMIN_PORT"\nworkers = 2\n'
+    node = edgewise_server(server + toml)
+    first, second = log_in(node), log_in(node)
+    for cookie in (first, second):
+        wait_for([node] * 12, cookie, 200)
+    [handle, _] = [one["id"] for one in json.loads(node.admin("/api/v1/sessions?user=alice"))["sessions"]]
+    node.admin(f"/api/v1/sessions/revoke?id={handle}", "POST")
+    wait_until(lambda: [ask(node, "/none", one).status for one in (first, second)] == [200, 401], "the later one ended")
+    assert command("sessions", "revoke", "alice", "-c", str(node.config)).returncode == 0
+    for cookie in (first, second):
+        wait_for([node] * 12, cookie, 401)
+
+
 @pytest.mark.parametrize("kind", ["stateful", "jwt"])
 def test_an_apps_sessions_end_too(kind: str, edgewise_server: StartEdgewise, nats: NatsServer) -> None:
     node = edgewise_server(f'[state]\nurl = "{nats.url}"\n[[routes]]\nrespond = {{ body = "hello" }}\n')

@@ -46,10 +46,10 @@ class SessionSettings:
     """None: stateless sessions without a way to end copies of a cookie before they expire."""
     namespace: str = "app"
     """Keeps apps apart that share an engine."""
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     """Stateless and JWT (HS256): the first seals or signs, all open. 32 characters or more each, from a source of
     randomness."""
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = field(default=(), repr=False)
     """JWT, in place of secrets: Ed25519 keys in PEM (EdDSA). The first, a private one, signs, all verify."""
     access: float = 300.0
     """JWT: how long an access token is good for."""
@@ -129,6 +129,8 @@ class SessionSettings:
             raise ValueError("a browser stores a cookie with SameSite=None only with secure")
 
     def _check_kind(self) -> None:
+        if self.bearer and self.kind != "jwt":
+            raise ValueError("only JWT sessions come as bearer tokens")
         if self.kind != "stateless" and self.state is None:
             raise ValueError(f"{self.kind} sessions need a state engine")
         if self.kind == "stateful":

@@ -33,6 +33,8 @@ class _Origin(NamedTuple):
     """Where a session came from."""
 
     sid: str
+    user: str
+    """Whose it was when it was read."""
     generation: int
     found: Found | None = None
     """The family, where it was read because the access token is to be refreshed."""
@@ -85,7 +87,7 @@ class TokenSessions:
             access, data = read
             return self._class(
                 data,
-                origin=_Origin(access.sid, access.gen),
+                origin=_Origin(access.sid, access.sub, access.gen),
                 user=access.sub,
                 label=access.label,
                 created=access.created,
@@ -115,7 +117,7 @@ class TokenSessions:
             return self._class()
         return self._class(
             family.data,
-            origin=_Origin(found.sid, family.generation, found, claims.number),
+            origin=_Origin(found.sid, family.user, family.generation, found, claims.number),
             user=family.user,
             label=family.label,
             created=family.created,
@@ -145,7 +147,7 @@ class TokenSessions:
         host, origin = self._audience(audience), session.origin
         if session.ended:
             if isinstance(origin, _Origin):
-                await self._end(origin.sid, await self._user_of(origin))
+                await self._end(origin.sid, origin.user)
             session.forget()
             return await self._begin(session, host) if session else ""
         changes = session.changes()
@@ -159,11 +161,6 @@ class TokenSessions:
         if changes or session.forced:
             return await self._update(session, origin, changes, host)
         return None
-
-    async def _user_of(self, origin: _Origin) -> str:
-        """Return whose a session is, whatever the app made of its user meanwhile."""
-        found = origin.found or await self._families.find(origin.sid)
-        return "" if found is None else found.family.user
 
     async def _end(self, sid: str, user: str) -> None:
         """End a session: its refresh tokens, and the access tokens that are out."""
@@ -269,7 +266,7 @@ class TokenSessions:
         """Take note of what was written; return the tokens for it."""
         family = found.family
         session.created, session.authenticated = family.created, family.authenticated
-        session.kept(family.data, _Origin(found.sid, family.generation))
+        session.kept(family.data, _Origin(found.sid, family.user, family.generation))
         access = self._access(found.sid, family, audience)
         return f"{access}{SEPARATOR}{self._refresh_token(found, audience) if refreshes else ''}"
 

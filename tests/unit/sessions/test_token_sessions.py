@@ -229,6 +229,25 @@ def test_a_rotation_keeps_the_time_of_the_login_and_a_login_does_not() -> None:
     asyncio.run(run())
 
 
+def test_a_logout_ends_an_access_token_that_outlived_its_family() -> None:
+    setting = Setting(idle=70.0)
+
+    async def run() -> None:
+        access, _ = await setting.begin()
+        setting.clock.advance(50)
+        session = await setting.store.open(f"{access}~", HOST)
+        session["a"] = 1
+        late, _ = halves(await setting.store.commit(session, HOST))
+        setting.clock.advance(30)
+        session = await setting.store.open(f"{late}~", HOST)
+        assert session.user == "ann"
+        session.logout()
+        assert await setting.store.commit(session, HOST) == ""
+        assert (await setting.another().open(f"{late}~", HOST)).new
+
+    asyncio.run(run())
+
+
 def test_a_change_to_a_session_that_ended_is_dropped() -> None:
     setting = Setting()
 
@@ -392,11 +411,17 @@ class TestService:
         ({"secrets": ("s" * 32,), "access": 3601.0}, "access"),
         ({"secrets": ("s" * 32,), "access": 60.0, "idle": 30.0}, "access"),
         ({"secrets": ("s" * 32,), "leeway": 61.0}, "leeway"),
+        ({"kind": "stateful", "bearer": True}, "bearer"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        SessionSettings(kind="jwt", **changes)
+        SessionSettings(**{"kind": "jwt", **changes})
+
+
+def test_settings_do_not_show_their_secrets() -> None:
+    settings = SessionSettings(kind="jwt", secrets=("s" * 32,))
+    assert "sss" not in repr(settings)
 
 
 def test_keys_that_cannot_be_used_are_refused_at_once() -> None:
