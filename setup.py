@@ -17,7 +17,7 @@ COMPILED = [
     "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_messages",
     "protocols/http2_sending", "protocols/http2_streams", "protocols/tls_client_hello", "protocols/trace_context",
     "contracts/plan", "contracts/exchange", "contracts/endpoint",
-    "proxy/arrival", "proxy/attempts", "proxy/content", "proxy/downstream", "proxy/engine", "proxy/grpc",
+    "proxy/arrival", "proxy/attempts", "proxy/coded_heads", "proxy/compressing", "proxy/content", "proxy/downstream", "proxy/engine", "proxy/grpc",
     "proxy/http2_downstream", "proxy/http2_fields", "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle",
     "proxy/memo", "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay", "proxy/tunnel",
     "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "router/https",

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from edgewise.config import addresses, patterns, values
+from edgewise.config.compress import MEDIA_TYPE
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
 from edgewise.config.state import STATE_URL_VALIDATOR
@@ -49,6 +50,7 @@ _VALIDATED: dict[Any, str] = {
     STATE_URL_VALIDATOR: "URL",
     NAME_BELOW_ROOT: "name below the root",
     ENDING: "end of names",
+    MEDIA_TYPE: "media type",
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
     HSTS_VALIDATOR: "age or table",

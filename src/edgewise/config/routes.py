@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from edgewise.config.caching import RouteCache
+from edgewise.config.compress import Compress
 from edgewise.config.static import Static
+from edgewise.config.tls import SWITCH_VALIDATOR
 from edgewise.config.types import (
     Count,
     Duration,
@@ -158,6 +160,8 @@ class Route(Model):
     """Reached only through X-Accel-Redirect."""
     accel: dict[PathPrefix, FileName] = Field(default={})
     """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
+    compress: Annotated[Compress | None, BeforeValidator(SWITCH_VALIDATOR)] = None
+    """Compress answers: `true`, `false`, or a table."""
     rate_limit: RateLimit | None = None
     """How often a client may come."""
     cache: RouteCache | None = None

@@ -10,6 +10,7 @@ from edgewise.protocols.grpc import Kind
 
 if TYPE_CHECKING:
     from edgewise.contracts.cache import RouteCache
+    from edgewise.contracts.compression import Compression
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.files import Files
@@ -51,7 +52,8 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
-        "call_limit", "direct", "done", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index",
+        "call_limit", "compression", "direct", "done", "fetching", "files", "filter_timeout", "forward_edits", "http2",
+        "index",
         "internal", "limit", "name", "preserve_host", "progress", "request_filters", "response_edits",
         "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime",
         "tunnel_timeout", "upstream", "websocket",
@@ -69,6 +71,8 @@ class Route:
         """Weighted choice between upstreams (canary); None where there is one upstream."""
         self.answer: Callable[[RequestHead, Params, bytes], Answer] | None = None
         """Redirects and fixed responses: (head, path parameters, scheme) -> answer."""
+        self.compression: Compression | None = None
+        """How answers of servers are compressed."""
         self.files: Files | None = None
         """Finds the files that the route answers with; `rewrite` leads to their paths."""
         self.rewrite: Callable[[RequestHead, Params, bytes], bytes] | None = None
@@ -127,9 +131,9 @@ class Plan:
     """
 
     __slots__ = (
-        "answer", "body", "cached", "close", "expect", "file", "forwarded_for", "forwarded_proto", "grpc", "head",
-        "idempotent", "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple", "tls_key",
-        "trace", "tunnel", "upgrade", "upstream",
+        "answer", "body", "cached", "close", "coding", "expect", "file", "forwarded_for", "forwarded_proto", "grpc",
+        "head", "idempotent", "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple",
+        "tls_key", "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -146,6 +150,8 @@ class Plan:
         self.expect = lines.expect_continue
         self.idempotent = False
         self.answer: Answer | None = None
+        self.coding = b""
+        """Content coding for answers that may be compressed, b"" for none."""
         self.file: Any = None
         """What is asked for of a route's files (`contracts.files.Wanted`)."""
         self.rendered: tuple[bytes, bytes] | None = None
@@ -181,7 +187,7 @@ class Plan:
 class Prototype:
     """What follows from route, method and shared field lines, for requests that differ in target and secret only."""
 
-    __slots__ = ("after", "before", "idempotent", "log", "responses", "simple", "upgrade")
+    __slots__ = ("after", "before", "coding", "idempotent", "log", "responses", "simple", "upgrade")
 
     def __init__(self, plan: Plan, before: bytes, after: bytes) -> None:
         self.before = before
@@ -189,6 +195,7 @@ class Prototype:
         self.after = after
         """Of the upstream head, what follows the secret."""
         self.upgrade = plan.upgrade
+        self.coding = plan.coding
         self.idempotent = plan.idempotent
         self.responses = plan.responses
         self.simple = plan.simple
@@ -204,6 +211,7 @@ class ResponsePlan:
         "body",
         "chunk",
         "close",
+        "coding",
         "dateless",
         "gateway_error",
         "grpc_status",
@@ -223,7 +231,9 @@ class ResponsePlan:
         self.body = response.body
         """How the upstream frames the content (`http.head`), already NO_BODY for HEAD, 204 and 304."""
         self.chunk = False
-        """Content goes to the client chunked."""
+        """Content goes to the client chunked, or compressed."""
+        self.coding = b""
+        """Content coding that is put on the content, b"" for none."""
         self.close = False
         """The client's connection ends after this answer."""
         self.keep_alive = response.keep_alive

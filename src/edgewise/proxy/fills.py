@@ -299,6 +299,6 @@ def _fetching_route(route: Route) -> Route:
     """Return the route without what is for each request: that was done, or is done for each that waits."""
     if route.fetching is None:
         inner = route.fetching = copy(route)
-        inner.cache = inner.limit = None
+        inner.cache = inner.limit = inner.compression = None
         inner.request_filters = inner.done = inner.progress = ()
     return route.fetching

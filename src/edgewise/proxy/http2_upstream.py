@@ -23,6 +23,7 @@ from edgewise.protocols.http2 import (
     Http2Limits,
 )
 from edgewise.proxy import attempts, grpc, lifecycle, pool
+from edgewise.proxy.compressing import CompressingRelay
 from edgewise.proxy.http2_fields import own_block
 from edgewise.proxy.http2_wire import CANCEL, REFUSED_STREAM, Http2Wire
 from edgewise.proxy.relay import Relay
@@ -346,8 +347,11 @@ class UpstreamStream:
         """Pass the content on, behind `head`, as it comes."""
         exchange = self.exchange
         assert exchange is not None
-        make = Relay if exchange.grpc is None else grpc.relay
-        self._relay = make(exchange, self, plan, head)
+        if exchange.grpc is not None:
+            self._relay = grpc.relay(exchange, self, plan, head)
+        else:
+            make = CompressingRelay if plan.coding else Relay
+            self._relay = make(exchange, self, plan, head)
         held, self._held = self._held, []
         for content, end, trailers in held:
             self._pass_on(content, end, trailers)
@@ -419,7 +423,7 @@ class UpstreamStream:
     def lost(self, reason: str) -> None:
         """No more of the answer will come."""
         exchange = self.exchange
-        if exchange is None:
+        if exchange is None or (self.over and exchange.answered):  # all of it is here, and still being compressed
             return
         if exchange.answered:
             attempts.ended(exchange, ok=False)

@@ -17,6 +17,7 @@ from edgewise.http.head import NO_BODY, RequestHead
 from edgewise.http.statuses import reason
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head
 from edgewise.proxy import attempts, lifecycle, plans
+from edgewise.proxy.coded_heads import coded_lines, coding_of, compressible
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -244,6 +245,9 @@ def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -
     unset = _FRAMING | {"date"} if plan.dateless else _FRAMING
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in response.headers if name.lower() not in unset]
     lines = plans.edited(lines, exchange.route.response_edits)
+    compression = exchange.route.compression
+    if compression is not None and compressible(compression, plan.response):
+        lines = coded_lines(lines, coding_of(plan.head))
     lines += [line + b"\r\n" for line in kept]
     status = response.status
     text = plan.response.reason if status == plan.status else reason(status)

@@ -13,6 +13,7 @@ from edgewise.protocols.grpc import Kind
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
 from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
 from edgewise.protocols.trace_context import trace_context
+from edgewise.proxy.coded_heads import coded_lines, coding_for, compressible
 from edgewise.proxy.grpc_heads import answer_lines, grpc_request, metadata_lines, without_timeout
 from edgewise.proxy.memo import Memo, cost
 from edgewise.proxy.messages import answer_plan, refuse_plan
@@ -153,9 +154,15 @@ def matched_plan(
     if not route.websocket or route.http2:
         plan.upgrade = None
     plan.idempotent = request.method in IDEMPOTENT
-    plan.responses = response_memo(route, plan.is_head, plan.close, request.minor, table.limits, _form(plan))
+    apart = False
+    if route.compression is not None and plan.grpc is None:
+        plan.coding = coding_for(route.compression, request)
+        apart = route.compression.anonymous  # what a secret decides is not shared
+    plan.responses = response_memo(
+        route, plan.is_head, plan.close, request.minor, table.limits, _form(plan), plan.coding
+    )
     plan.simple = route.direct and plan.idempotent and not (trusted or plan.body or plan.upgrade or plan.tls_key)
-    if trusted or request.lines.telling or route.forward_edits or plan.tls_key or plan.grpc is not None:
+    if trusted or request.lines.telling or route.forward_edits or plan.tls_key or plan.grpc is not None or apart:
         plan.head = request_bytes(plan, request, target, trusted=trusted)
     else:
         plan.prototype = _prototype(plan, request)
@@ -186,6 +193,7 @@ def prototype_plan(prototype: Prototype, request: RequestHead, match: tuple[Rout
     plan = Plan(route, request)
     plan.prototype = prototype
     plan.upgrade = prototype.upgrade
+    plan.coding = prototype.coding
     plan.idempotent = prototype.idempotent
     plan.responses = prototype.responses
     plan.simple = prototype.simple
@@ -298,10 +306,17 @@ def edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> l
 class Responses:
     """Response heads of one route for one kind of request."""
 
-    __slots__ = ("_close", "_form", "_head_only", "_minor", "_route", "memo")
+    __slots__ = ("_close", "_coding", "_form", "_head_only", "_minor", "_route", "memo")
 
     def __init__(
-        self, route: Route, head_only: bool, close: bool, minor: int, limits: Limits, form: Kind = Kind.NONE
+        self,
+        route: Route,
+        head_only: bool,
+        close: bool,
+        minor: int,
+        limits: Limits,
+        form: Kind = Kind.NONE,
+        coding: bytes = b"",
     ) -> None:
         self.memo = Memo(limits.memo_entries // 4, limits.memo_bytes // 4)
         self._route = route
@@ -310,6 +325,8 @@ class Responses:
         self._minor = minor
         self._form = form
         """How answers to gRPC requests go to the client; NONE: the requests are none."""
+        self._coding = coding
+        """For answers that may be compressed."""
 
     def find(self, head: bytes) -> ResponsePlan:
         """Return the plan of an upstream's response head. Raises ProtocolError(502) where it breaks the protocol."""
@@ -322,6 +339,7 @@ class Responses:
                 close=self._close,
                 minor=self._minor,
                 form=self._form,
+                coding=self._coding,
             )
             self.memo.offer(head, plan)
         return plan
@@ -329,7 +347,7 @@ class Responses:
 
 def closing_responses(plan: Plan, limits: Limits) -> Responses:
     """Return the memo for answers to `plan` after which the client's connection must end."""
-    return response_memo(plan.route, plan.is_head, True, plan.request.minor, limits, _form(plan))
+    return response_memo(plan.route, plan.is_head, True, plan.request.minor, limits, _form(plan), plan.coding)
 
 
 def _form(plan: Plan) -> Kind:
@@ -337,18 +355,32 @@ def _form(plan: Plan) -> Kind:
 
 
 def response_memo(
-    route: Route, head_only: bool, close: bool, minor: int, limits: Limits, form: Kind = Kind.NONE
+    route: Route,
+    head_only: bool,
+    close: bool,
+    minor: int,
+    limits: Limits,
+    form: Kind = Kind.NONE,
+    coding: bytes = b"",
 ) -> Responses:
     """Return the route's memo for a kind of request, made on first use."""
-    kind = head_only + 2 * close + 4 * minor + 16 * form
+    number = head_only + 2 * close + 4 * minor + 16 * form
+    kind = (number, coding) if coding else number
     memo: Responses | None = route.response_memos.get(kind)
     if memo is None:
-        memo = route.response_memos[kind] = Responses(route, head_only, close, minor, limits, form)
+        memo = route.response_memos[kind] = Responses(route, head_only, close, minor, limits, form, coding)
     return memo
 
 
 def make_response_plan(
-    route: Route, response: ResponseHead, *, head_only: bool, close: bool, minor: int, form: Kind = Kind.NONE
+    route: Route,
+    response: ResponseHead,
+    *,
+    head_only: bool,
+    close: bool,
+    minor: int,
+    form: Kind = Kind.NONE,
+    coding: bytes = b"",
 ) -> ResponsePlan:
     """Prepare what the client gets for an upstream's response head."""
     plan = ResponsePlan(response)
@@ -362,7 +394,13 @@ def make_response_plan(
     _frame(plan, minor, close)
     if route.response_edits:
         lines = edited(lines, route.response_edits)
-    lines += _framing_lines(plan, response, head_only, minor)
+    if route.compression is not None and not form and compressible(route.compression, response):
+        plan.chunk = plan.chunk or (bool(coding) and not head_only and minor == 1)
+        lines = coded_lines(lines + _framing_lines(plan, response, head_only, minor), coding)
+        if not head_only and coding:
+            plan.coding, plan.chunk = coding, True
+    else:
+        lines += _framing_lines(plan, response, head_only, minor)
     plan.accel = _accel(route, response.fields)
     plan.dateless = response.status >= 200 and response.get(b"date") is None
     plan.head = status_bytes(response.status, response.reason, lines)

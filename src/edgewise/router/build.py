@@ -14,6 +14,7 @@ from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.http.targets import normalise_path
 from edgewise.router.caching import caches, route_cache
+from edgewise.router.compression import compression
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes, redirect_port
@@ -133,6 +134,7 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     names = [spec.upstream] if spec.upstream is not None else list(spec.split)
     route.http2 = bool(names) and all(upstreams[name].http2 for name in names)
     route.answer = _answer(spec)
+    route.compression = compression(spec.compress) if spec.compress is not None else None
     route.files = static_files(spec.static) if spec.static is not None else None
     route.rewrite = _rewrite(spec)
     route.forward_edits = _edits(spec.request_headers)

@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from edgewise.config.checks.tables import exactly_one, tables, texts, value_at
+from edgewise.config.compress import installed
 from edgewise.config.patterns import path_parameters, unknown_fields
 from edgewise.config.problems import BadValue, Mistake, Path, dotted, show
 
@@ -33,6 +34,7 @@ def check_routes(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]
             message = f"there is no directory {show(str(directory / root))}"
             yield Mistake((*path, "static", "root"), message, "the name of a directory")
         yield from _caching(path, route)
+        yield from _compressing(path, route)
     yield from _equal_names(data)
     yield from _equal_matches(data)
 
@@ -41,6 +43,19 @@ def _split(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
     split = route.get("split")
     if isinstance(split, dict) and not any(split.values()):
         yield Mistake((*path, "split"), "no upstream has a weight", "at least one weight above 0")
+
+
+def _compressing(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
+    if not route.get("compress") and route.get("compress") != {}:
+        return
+    if "upstream" not in route and "split" not in route:
+        expected = "a route with upstream or split; static has precompressed"
+        yield Mistake((*path, "compress"), "only what an upstream answers is compressed", expected)
+    codings = value_at(route, "compress", "codings")
+    for index, coding in enumerate(codings if isinstance(codings, list) else []):
+        if isinstance(coding, str) and not installed(coding):
+            message = f"there is no library for {show(coding)} on this machine"
+            yield Mistake((*path, "compress", "codings", index), message, "pip install 'edgewise[compress]'")
 
 
 def _caching(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
