@@ -269,7 +269,7 @@ class UpstreamStream:
 
     __slots__ = (
         "_held", "_interim", "_paused", "_relay", "_timeout", "_unread", "connection", "deadline", "endpoint", "engine",
-        "exchange", "fd", "group", "over", "reused", "stream_id",
+        "exchange", "fd", "group", "over", "reused", "stream_id", "whole",
     )  # fmt: skip
 
     def __init__(self, connection: Http2Upstream, exchange: Exchange) -> None:
@@ -283,6 +283,8 @@ class UpstreamStream:
         self.fd = -1
         self.over = False
         """The server ended the stream."""
+        self.whole = False
+        """All of the content came."""
         self._timeout = exchange.route.response_timeout or connection.group.response_timeout
         self.deadline = exchange.dispatched + self._timeout
         self._relay: Relay | None = None
@@ -369,7 +371,7 @@ class UpstreamStream:
 
     def received(self, content: bytes, *, end: bool, trailers: bytes = b"") -> None:
         """Content came, or the end; the server may send more once it is passed on."""
-        self.over = end
+        self.over = self.whole = end
         self.deadline = self.connection.heard + self._timeout
         if content:
             self._unread += len(content)
@@ -423,7 +425,7 @@ class UpstreamStream:
     def lost(self, reason: str) -> None:
         """No more of the answer will come."""
         exchange = self.exchange
-        if exchange is None or (self.over and exchange.answered):  # all of it is here, and still being compressed
+        if exchange is None or (self.whole and exchange.answered):  # all of it is here, and still being compressed
             return
         if exchange.answered:
             attempts.ended(exchange, ok=False)
