@@ -53,8 +53,7 @@ class Route:
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
         "call_limit", "compression", "direct", "done", "fetching", "files", "filter_timeout", "forward_edits", "http2",
-        "index",
-        "internal", "limit", "name", "preserve_host", "progress", "request_filters", "response_edits",
+        "index", "internal", "limit", "name", "preserve_host", "progress", "request_filters", "response_edits",
         "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime",
         "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
