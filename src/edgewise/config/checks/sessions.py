@@ -17,6 +17,10 @@ _LOGIN = re.compile(r"/(?:[!-\"$-.0-;=>@-\[\]-~][!-\"$->@-\[\]-~]*)?")
 def check_sessions(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     """Yield the mistakes of the table and of the routes."""
     yield from _table(data, directory)
+    held = any(route.get("session") is not None for _, route in tables(data, "routes"))
+    for path, upstream in tables(data, "upstreams"):
+        if upstream.get("hash_key") == "session" and not held:
+            yield Mistake((*path, "hash_key"), "no route has a session", 'a route with session = "optional"')
     for path, route in tables(data, "routes"):
         login = route.get("login")
         if login is not None and route.get("session") != "required":
