@@ -34,6 +34,7 @@ _VALIDATED: dict[Any, str] = {
     values.check_method: "method",
     values.check_hash_key: "hash key",
     values.check_limit_key: "limit key",
+    values.check_link: "link",
     values.parse_rate: "rate",
     values.check_import_path: "import path",
     values.check_srv: "SRV name",

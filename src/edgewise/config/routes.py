@@ -19,6 +19,7 @@ from edgewise.config.types import (
     FileName,
     HostPatterns,
     LimitKey,
+    Link,
     Methods,
     Model,
     Name,
@@ -162,6 +163,10 @@ class Route(Model):
     """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
     compress: Annotated[Compress | None, BeforeValidator(SWITCH_VALIDATOR)] = None
     """Compress answers: `true`, `false`, or a table."""
+    early_hints: list[Link] = Field(default=[])
+    """Link fields that browsers get in a 103 before a server is asked, such as "</app.css>; rel=preload; as=style"."""
+    early_hints_http1: bool = False
+    """Send it over HTTP/1.1 too, where some clients take it for the answer; HTTP/2 is always fine."""
     rate_limit: RateLimit | None = None
     """How often a client may come."""
     cache: RouteCache | None = None

@@ -32,6 +32,7 @@ from edgewise.config.values import (
     check_hash_key,
     check_import_path,
     check_limit_key,
+    check_link,
     check_method,
     check_name,
     check_retry_condition,
@@ -107,6 +108,7 @@ Token = Annotated[str, AfterValidator(check_token)]
 FieldName = Annotated[str, AfterValidator(check_field_name)]
 FieldValue = Annotated[str, AfterValidator(check_field_value)]
 Method = Annotated[str, AfterValidator(check_method)]
+Link = Annotated[str, AfterValidator(check_link)]
 LimitKey = Annotated[str, AfterValidator(check_limit_key)]
 Rate = Annotated[
     float,

@@ -40,6 +40,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
+_LINK = re.compile(r"<[^<>\s\"]+>(?: *; *[A-Za-z-]+(?:=(?:[^\s\";,]+|\"[^\"]*\"))?)* *; *rel=[^,]+")
 _IDENTIFIERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _SRV = re.compile(r"_[A-Za-z0-9-]+\._(?:tcp|udp)(?:\.[A-Za-z0-9_-]{1,63})+\.?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -185,6 +186,13 @@ def check_field_value(text: str) -> str:
     latin = all(ord(character) < 256 for character in text)
     if not latin or not _FIELD_VALUE.fullmatch(text) or text != text.strip(" \t"):
         raise BadValue(f"{show(text)} is not a header value", _ONE_LINE)
+    return text
+
+
+def check_link(text: str) -> str:
+    """Return the value of a Link field that names a target and a relation (RFC 8288 section 3). Raises BadValue."""
+    if not _LINK.fullmatch(check_field_value(text)):
+        raise BadValue(f"{show(text)} is not a link", 'a link such as "</app.css>; rel=preload; as=style"')
     return text
 
 

@@ -52,10 +52,10 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
-        "call_limit", "compression", "direct", "done", "fetching", "files", "filter_timeout", "forward_edits", "http2",
-        "index", "internal", "limit", "name", "preserve_host", "progress", "request_filters", "response_edits",
-        "response_filters", "response_memos", "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime",
-        "tunnel_timeout", "upstream", "websocket",
+        "call_limit", "compression", "direct", "done", "early_hints", "early_hints_http1", "fetching", "files",
+        "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name", "preserve_host", "progress",
+        "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite",
+        "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -72,6 +72,10 @@ class Route:
         """Redirects and fixed responses: (head, path parameters, scheme) -> answer."""
         self.compression: Compression | None = None
         """How answers of servers are compressed."""
+        self.early_hints = b""
+        """Head of a 103 that goes out before a server is asked."""
+        self.early_hints_http1 = False
+        """It goes to clients that speak HTTP/1.1 too."""
         self.files: Files | None = None
         """Finds the files that the route answers with; `rewrite` leads to their paths."""
         self.rewrite: Callable[[RequestHead, Params, bytes], bytes] | None = None

@@ -6,7 +6,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.cache import Found, Stored, Use
-from edgewise.proxy import lifecycle
+from edgewise.proxy import early_hints, lifecycle
 from edgewise.proxy.fills import Fill
 from edgewise.proxy.readers import Content, Reader
 
@@ -47,6 +47,8 @@ def look(exchange: Exchange) -> bool:
 
 def _fetch(exchange: Exchange, cache: RouteCache, request: Any, found: Found) -> None:
     """Wait for a server's answer, asked for here or already on its way."""
+    if exchange.route.early_hints:
+        early_hints.send(exchange)
     fill = exchange.client.engine.fills.get(found.key)
     if fill is not None and cache.joins(request, fill.epoch):
         fill.wait(exchange, request)

@@ -300,5 +300,6 @@ def _fetching_route(route: Route) -> Route:
     if route.fetching is None:
         inner = route.fetching = copy(route)
         inner.cache = inner.limit = inner.compression = None
+        inner.early_hints = b""
         inner.request_filters = inner.done = inner.progress = ()
     return route.fetching

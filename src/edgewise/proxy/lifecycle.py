@@ -13,7 +13,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import accel, attempts, caching, files, grpc, hedging, limits, phases, pool, tunnel
+from edgewise.proxy import accel, attempts, caching, early_hints, files, grpc, hedging, limits, phases, pool, tunnel
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
@@ -143,6 +143,8 @@ def choose(exchange: Exchange) -> None:
 def send_on(exchange: Exchange) -> None:
     """Nothing here answers: choose the upstream, then a server of it."""
     route = exchange.route
+    if route.early_hints:
+        early_hints.send(exchange)
     if route.split is not None:
         exchange.group = route.split(exchange)
     group = exchange.group

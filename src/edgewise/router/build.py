@@ -21,7 +21,7 @@ from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes
 from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, route_finder
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
-from edgewise.router.templates import compile_redirect, compile_rewrite, strip_prefix
+from edgewise.router.templates import compile_redirect, compile_rewrite, early_hints, strip_prefix
 from edgewise.router.upstreams import build_upstreams
 from edgewise.tls.contexts import ContextSet
 from edgewise.tls.managed import build_contexts
@@ -135,6 +135,8 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     route.http2 = bool(names) and all(upstreams[name].http2 for name in names)
     route.answer = _answer(spec)
     route.compression = compression(spec.compress) if spec.compress is not None else None
+    route.early_hints = early_hints(spec.early_hints)
+    route.early_hints_http1 = spec.early_hints_http1
     route.files = static_files(spec.static) if spec.static is not None else None
     route.rewrite = _rewrite(spec)
     route.forward_edits = _edits(spec.request_headers)
@@ -165,7 +167,8 @@ def _add_checks(route: Route, config: Config, sessions: GatewaySessions | None) 
         sessions.protect(route)
     route.request_filters = (*requests, *route.request_filters)
     plain = route.upstream is not None and route.upstream.breaker is None
-    route.direct = plain and not (route.request_filters or route.buffer_request or route.limit or route.cache)
+    waits = route.request_filters or route.buffer_request or route.limit or route.cache or route.early_hints
+    route.direct = plain and not waits
 
 
 def _limit_tunnels(route: Route, timeouts: RouteTimeouts | TunnelTimeouts, server: Server) -> None:

@@ -7,7 +7,7 @@ A field never reaches beyond its place: a path parameter cannot add a query para
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgewise.protocols.errors import ProtocolError
@@ -108,6 +108,12 @@ def compile_redirect(text: str) -> Template:
             "its host is plain text or {host}, followed by a slash or {path}"
         )
     return Template(text, found[1], found[2], found[3] or "")
+
+
+def early_hints(links: Sequence[str]) -> bytes:
+    """Return the head of a 103 with these Link fields (RFC 8297), b"" for none."""
+    lines = "".join(f"Link: {link}\r\n" for link in links)
+    return f"HTTP/1.1 103 Early Hints\r\n{lines}\r\n".encode("latin-1") if lines else b""
 
 
 def strip_prefix(path: bytes, prefix: bytes) -> bytes:

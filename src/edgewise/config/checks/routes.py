@@ -35,6 +35,7 @@ def check_routes(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]
             yield Mistake((*path, "static", "root"), message, "the name of a directory")
         yield from _caching(path, route)
         yield from _compressing(path, route)
+        yield from _hinting(path, route)
     yield from _equal_names(data)
     yield from _equal_matches(data)
 
@@ -43,6 +44,14 @@ def _split(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
     split = route.get("split")
     if isinstance(split, dict) and not any(split.values()):
         yield Mistake((*path, "split"), "no upstream has a weight", "at least one weight above 0")
+
+
+def _hinting(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
+    if route.get("early_hints") and "upstream" not in route and "split" not in route:
+        expected = "a route with upstream or split"
+        yield Mistake((*path, "early_hints"), "they go out while an upstream is asked", expected)
+    elif route.get("early_hints_http1") and not route.get("early_hints"):
+        yield Mistake((*path, "early_hints_http1"), "has no meaning without early_hints")
 
 
 def _compressing(path: Path, route: dict[str, Any]) -> Iterator[Mistake]:
