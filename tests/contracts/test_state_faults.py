@@ -20,6 +20,7 @@ from edgewise.testing.state_suite import stop, take
 from support.cuttable_proxy import CuttableProxy
 from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
 
+pytestmark = pytest.mark.timeout(300)
 SERVERS: dict[str, Callable[[Path], StateServer]] = {
     "sqlite": SqliteServer,
     "nats": NatsServer,

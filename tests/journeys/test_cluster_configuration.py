@@ -15,6 +15,7 @@ from support.edgewise_process import COMMAND, EdgewiseProcess, wait_until
 from support.raw_http import RawClient, get
 from support.state_servers import NatsServer
 
+pytestmark = pytest.mark.timeout(300)
 KEY = "0123456789abcdef0123456789abcdef"
 OTHER_KEY = "f" * 32
 OWN = """[server]
@@ -32,7 +33,7 @@ SAYS = """
 [[routes]]
 respond = {{ body = "{0}" }}
 """
-PATIENCE = 40.0
+PATIENCE = 60.0
 Start = Callable[..., EdgewiseProcess]
 
 

@@ -13,6 +13,7 @@ from support.origin import Origin
 from support.raw_http import get
 from support.state_servers import NatsServer
 
+pytestmark = pytest.mark.timeout(300)
 NODE = """[server]
 listen = ["127.0.0.1:$PORT"]
 admin = "127.0.0.1:$ADMIN_PORT"
@@ -26,7 +27,7 @@ key = "0123456789abcdef0123456789abcdef"
 [upstreams.app]
 servers = [SERVERS]
 """
-PATIENCE = 40.0
+PATIENCE = 60.0
 Start = Callable[..., EdgewiseProcess]
 StartOrigin = Callable[..., Origin]
 

@@ -133,7 +133,8 @@ class HealthChecker:
         if self._hurries:
             interval = min(interval, QUICK)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._doubted.wait(), interval * random.uniform(1 - JITTER, 1 + JITTER))
+            async with asyncio.timeout(interval * random.uniform(1 - JITTER, 1 + JITTER)):
+                await self._doubted.wait()
             self._hurries = True
         self._doubted.clear()
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.sealing import NoSecretError, Sealer, read_secret
 from edgewise.contracts.state import StateEngine, StateError
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgewise.cluster")
 _RETRY = 2.0
+_LEAVE = 2.0
+"""Seconds that letting go of the engine may take."""
 _WATCH = 1.0
 """Seconds between two looks for ejections."""
 
@@ -94,16 +95,24 @@ class ClusterTasks:
         return found
 
     async def _run(self, state: State) -> None:
-        engine = await self._opened(state)
-        tasks = [] if self.following is None else [self.following.run(engine)]
+        while True:
+            engine = await self._opened(state)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for work in self._work(engine):
+                        group.create_task(work)
+            except Exception:  # a defect must not cut this node off for good
+                log.exception("acting together with other nodes failed, and begins anew")
+            finally:
+                await engine.close()
+            await asyncio.sleep(_RETRY)
+
+    def _work(self, engine: StateEngine) -> Iterator[Coroutine[Any, Any, None]]:
+        if self.following is not None:
+            yield self.following.run(engine)
         if self.hints is not None:
-            tasks += [self.hints.run(engine), self._watch()]
-        try:
-            await asyncio.gather(*tasks)
-        except Exception:
-            log.exception("this node acts alone from now on")
-        finally:
-            await engine.close()
+            yield self.hints.run(engine)
+            yield self._watch()
 
     async def _opened(self, state: State) -> StateEngine:
         options = replace(Options.of(state, state_directory()), local_copy=None)
@@ -148,5 +157,4 @@ class ClusterTasks:
         """Stop."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task}, timeout=_LEAVE)

@@ -69,22 +69,27 @@ class Following:
     async def run(self, engine: StateEngine) -> None:
         """Follow until cancelled."""
         versions = Versions(engine, self._sealer)
-        listening = asyncio.ensure_future(self._listen(engine, versions.topic))
-        try:
-            while True:
-                self._look.clear()
-                try:
-                    await self._take(versions)
-                except StateUnavailable as error:
-                    log.debug("published configurations cannot be read: %s", error)
-                except (StateError, OSError) as error:
-                    log.error("published configurations are not taken: %s", error)
-                self.settled = self.settled or self._serving
-                self._tell(self.standing)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._look.wait(), EVERY)
-        finally:
-            listening.cancel()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen(engine, versions.topic))
+            group.create_task(self._follow(versions))
+
+    async def _follow(self, versions: Versions) -> None:
+        """Take what is published, now and whenever there may be something new."""
+        while True:
+            self._look.clear()
+            try:
+                await self._take(versions)
+            except StateUnavailable as error:
+                log.debug("published configurations cannot be read: %s", error)
+            except (StateError, OSError) as error:
+                log.error("published configurations are not taken: %s", error)
+            self.settled = self.settled or self._serving
+            self._tell(self.standing)
+            with contextlib.suppress(
+                TimeoutError
+            ):  # not wait_for, whose cancellation is lost where the event comes along
+                async with asyncio.timeout(EVERY):
+                    await self._look.wait()
 
     async def _listen(self, engine: StateEngine, topic: str) -> None:
         """Look whenever there is something new."""

@@ -30,6 +30,10 @@ class Generation:
     version: Version | None = None
     """What was published to all nodes and is part of the configuration; None where the node's file is all of it."""
 
+    def __str__(self) -> str:
+        published = "" if self.version is None else f" with configuration version {self.version.number}"
+        return f"generation {self.number}{published}"
+
     def next(self, config: Config, version: Version | None = None) -> Generation:
         """Return the generation after this one. Raises SlotsExhaustedError."""
         return Generation(

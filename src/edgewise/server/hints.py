@@ -107,7 +107,9 @@ class Hints:
 
     async def run(self, engine: StateEngine) -> None:
         """Tell and listen until cancelled."""
-        await asyncio.gather(self._tell(engine), self._listen(engine))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tell(engine))
+            group.create_task(self._listen(engine))
 
     async def _tell(self, engine: StateEngine) -> None:
         while True:

@@ -68,7 +68,10 @@ class KeptVersions:
         except FileNotFoundError:
             return None
         plain = self._sealer.open(sealed, _CANDIDATE)
-        return None if plain is None else msgspec.json.decode(plain, type=Kept)
+        try:
+            return None if plain is None else msgspec.json.decode(plain, type=Kept)
+        except msgspec.DecodeError:  # of another release
+            return None
 
 
 def kept_directory(state_directory: Path, label: str) -> Path:

@@ -108,7 +108,8 @@ class Membership:
                     log.error("the engine of shared state is lost: %s", error)
                 lost = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _RETRY if lost else nodes.EVERY)
+                async with asyncio.timeout(_RETRY if lost else nodes.EVERY):
+                    await self._changed.wait()
 
     async def close(self) -> None:
         """Leave."""

@@ -158,7 +158,7 @@ class Reloads:
             self._supervisor.instance.common.accept(generation.version)
         for note in self._notes:
             log.warning("reload: %s", note)
-        log.info("reloaded: generation %d runs", generation.number)
+        log.info("reloaded: %s runs", generation)
         self._end([])
 
     def _refuse(self, problem: str) -> None:

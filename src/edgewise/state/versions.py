@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -25,6 +25,9 @@ KEPT = 20
 """Versions that can be gone back to."""
 HIGHEST = 2**53
 """Of a version's number; what a node tells of itself is not sealed, so it is not counted beyond."""
+
+
+_Value = TypeVar("_Value")
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -81,13 +84,13 @@ class Versions:
         entry = await self._engine.get(self._key)
         if entry is None:
             return Published([], 0)
-        return Published(msgspec.json.decode(self._opened(entry.value, self._key), type=list[Version]), entry.revision)
+        return Published(_decoded(self._opened(entry.value, self._key), list[Version]), entry.revision)
 
     async def content(self, version: Version) -> dict[str, Any] | None:
         """Return what a version says, as a configuration's plain data; None where it is not kept. Raises NotSealed."""
         key = self._content_key(version)
         blob = await self._engine.get_blob(key)
-        return None if blob is None else msgspec.json.decode(self._opened(blob, key), type=dict[str, Any])
+        return None if blob is None else _decoded(self._opened(blob, key), dict[str, Any])
 
     async def publish(
         self, content: dict[str, Any], by: str, *, expect: int | None = None, least: int = 0, restores: int = 0
@@ -133,6 +136,14 @@ class Versions:
         if plain is None:
             raise NotSealed(f"what is at {place} was not sealed with this key")
         return plain
+
+
+def _decoded(plain: bytes, kind: type[_Value]) -> _Value:
+    """Return what was published. Raises StateError."""
+    try:
+        return msgspec.json.decode(plain, type=kind)
+    except msgspec.DecodeError as error:
+        raise StateError(f"it was published by another release of edgewise: {error}") from error
 
 
 def _publisher(found: Published) -> str:

@@ -81,8 +81,8 @@ def test_a_node_looks_where_another_one_found_a_failure() -> None:
     "hint",
     [
         sealed("shop/a", node="b"),
-        sealed("shop/a", age=LIFE + 1),
-        sealed("shop/a", age=-LIFE - 1),
+        sealed("shop/a", age=10 * LIFE),
+        sealed("shop/a", age=-100 * LIFE),
         sealed("shop/a", sealer=Sealer(b"1" * 32, PURPOSE)),
         b"",
         SEALER.seal(b"{}", f"health-hints-{SEALER.group}"),
