@@ -23,6 +23,8 @@ from edgewise.contracts.state import StateError, StateUnavailable
 log = logging.getLogger("edgewise.state")
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _STREAM_IN_USE, _STREAM_NOT_FOUND = 10058, 10059
+MOST_SUBJECTS = 1000
+"""Of one request for many last messages; servers answer up to 1024."""
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.25
 _AWAY = (NatsError, JetStreamError, OSError, TimeoutError)
@@ -158,6 +160,41 @@ class Connection:
         if self.replicas == 1:
             return _direct(await self.ask(f"$JS.API.DIRECT.GET.{stream}.{subject}", b"", again=True))
         return await self._from_leader(stream, {"last_by_subj": subject})
+
+    async def last_of_each(self, stream: str, subjects: list[str]) -> list[Stored]:
+        """Return the last messages of up to MOST_SUBJECTS subjects that have any, by one request."""
+        if self.replicas == 1:
+            return await self.patiently(lambda left: self._many(stream, subjects, left), again=True)
+        found = await asyncio.gather(*(self.last(stream, subject) for subject in subjects))
+        return [stored for stored in found if stored is not None]
+
+    async def _many(self, stream: str, subjects: list[str], left: float) -> list[Stored]:
+        """The server sends each as a message of its own, then one with a status: 204, or 404 where there is none."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        found: list[Stored] = []
+
+        async def take(reply: Msg) -> None:
+            if done.done():
+                return
+            try:
+                stored = None if (reply.headers or {}).get("Status") == "204" else _direct(reply)
+            except (Refused, KeyError, ValueError) as error:
+                done.set_exception(error)
+                return
+            if stored is None:
+                done.set_result(None)
+            else:
+                found.append(stored)
+
+        inbox = self.nats.new_inbox()
+        replies = await self.nats.subscribe(inbox, cb=take)
+        try:
+            body = json.dumps({"multi_last": subjects, "batch": len(subjects)}).encode()
+            await self.nats.publish(f"$JS.API.DIRECT.GET.{stream}", body, reply=inbox)
+            await asyncio.wait_for(done, left)
+            return found
+        finally:
+            await replies.unsubscribe()
 
     async def message(self, stream: str, sequence: int) -> Stored | None:
         """Return a message by its number."""

@@ -154,7 +154,7 @@ class NatsEngine:
         found: list[s.Entry] = []
         while keys and len(found) < limit:
             wanted, keys = keys[: limit - len(found)], keys[limit - len(found) :]
-            found += await self._read_all(self._keys, wanted)
+            found += await self._keys.find_all(wanted)
         return found
 
     async def _names(self, stream: str, prefix: str = "") -> list[str]:
@@ -171,14 +171,9 @@ class NatsEngine:
             if not page or offset >= info.get("total", 0):
                 return sorted(name for name in names if name.startswith(prefix))
 
-    async def _read_all(self, values: Values, keys: list[str]) -> list[s.Entry]:
-        gate = asyncio.Semaphore(_AT_ONCE)
-
-        async def read(key: str) -> s.Entry | None:
-            async with gate:
-                return (await values.find(key))[0]
-
-        return [entry for entry in await asyncio.gather(*(read(key) for key in keys)) if entry is not None]
+    async def get_all(self, keys: list[str]) -> list[s.Entry]:
+        """Return the entries that are there."""
+        return await self._keys.find_all(keys)
 
     def _counter(self, name: str, window: float | None) -> tuple[str, str, float | None]:
         """Return stream and subject of a counter, in its present window, and the seconds until that ends."""
@@ -310,13 +305,13 @@ class NatsEngine:
         """Yield every entry, in pages."""
         names = await self._names(KEYS)
         for start in range(0, len(names), s.PAGE):
-            yield await self._read_all(self._keys, names[start : start + s.PAGE])
+            yield await self._keys.find_all(names[start : start + s.PAGE])
 
     async def scan_blobs(self) -> AsyncIterator[list[s.Entry]]:
         """Yield every blob, in pages."""
         names = await self._names(BLOBS)
         for start in range(0, len(names), _BLOBS_OF_A_PAGE):
-            yield await self._read_all(self._blobs, names[start : start + _BLOBS_OF_A_PAGE])
+            yield await self._blobs.find_all(names[start : start + _BLOBS_OF_A_PAGE])
 
     async def scan_counters(self) -> AsyncIterator[list[tuple[str, int]]]:
         """Yield every counter without a window."""

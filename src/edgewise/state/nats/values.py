@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edgewise.contracts.state import Entry
-from edgewise.state.nats.connection import Connection, Stored
+from edgewise.state.nats.connection import MOST_SUBJECTS, Connection, Stored
 from edgewise.state.nats.streams import ROOTS
 from edgewise.state.nats.subjects import decode, encode
 
@@ -48,6 +48,17 @@ class Values:
         if stored is None:
             return None, 0
         return self.entry(key, stored), stored.sequence
+
+    async def find_all(self, keys: list[str]) -> list[Entry]:
+        """Return the entries that are there, in the order of their keys."""
+        found: list[Entry] = []
+        for first in range(0, len(keys), MOST_SUBJECTS):
+            subjects = [self.subject(key) for key in keys[first : first + MOST_SUBJECTS]]
+            for stored in await self._connection.last_of_each(self.stream, subjects):
+                entry = self.entry(key_of(self.stream, stored), stored)
+                if entry is not None:
+                    found.append(entry)
+        return sorted(found)
 
     def entry(self, key: str, stored: Stored) -> Entry | None:
         """Return what a message holds now."""

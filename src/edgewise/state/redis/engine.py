@@ -58,6 +58,10 @@ class RedisEngine:
         left, found = await self._connections.read_both(_READ % (size, name, size, name))
         return None if found is None or left == _NO_KEY else _entry(key, found, left)
 
+    async def get_all(self, keys: list[str]) -> list[s.Entry]:
+        """Return the entries that are there."""
+        return [entry for entry in await asyncio.gather(*map(self.get, keys)) if entry is not None]
+
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> int:
         """Write."""
         return await self._set(key, value, ttl, None) or 0

@@ -38,6 +38,10 @@ class SqliteEngine:
         """Read the file: no writer is needed, so `stale` changes nothing."""
         return self._reader.get("keys", s.check_key(key))
 
+    async def get_all(self, keys: list[str]) -> list[s.Entry]:
+        """Return the entries that are there."""
+        return [entry for key in keys if (entry := self._reader.get("keys", s.check_key(key))) is not None]
+
     def snapshot(self, key: str) -> s.Snapshot:
         """Read the file, and be able to tell later whether that still holds."""
         return self._reader.snapshot(s.check_key(key))
