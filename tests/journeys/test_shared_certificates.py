@@ -266,13 +266,14 @@ def test_the_engine_learns_no_key_and_what_it_forgot_is_not_ordered_again(start:
     assert sum("/certificate/" in key for key in kept) == 1
     assert not [key for key, value in kept.items() if b"PRIVATE" in value or NAME.encode() in value]
     old = first.served()
+    for site in (first, second):
+        site.kill()
     cluster.engine.kill()
     for path in (tmp_path / "engine" / "appendonlydir").glob("*"):
         path.unlink()
     cluster.engine.start()
     assert not [key for key in cluster.values() if "/certificate/" in key]
     for site, ports in zip((first, second), cluster.ports, strict=True):
-        site.kill()
         site.start(ports)
     wait_until(lambda: [key for key in cluster.values() if "/certificate/" in key], "they share it again", TAKE_OVER)
     cluster.wait_same()
