@@ -200,6 +200,10 @@ def report_text(report: Report) -> str:
             lines.append(
                 f"missing {kind}: {', '.join(tally.missing)} ...; is the engine written to meanwhile? run it again"
             )
+    if report.keys.removed:
+        lines.append(f"removed {report.keys.removed} keys that an earlier copy wrote and that were deleted since")
+    if not report.own:
+        lines.append("the target has keys of its own, so nothing that was deleted since was removed there")
     if not report.floors:
         lines.append(
             "the target was not empty, so its revisions and fencing tokens could not be set above those of the source: "
