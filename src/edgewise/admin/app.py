@@ -13,13 +13,17 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from edgewise.admin.control import Control, NothingShared
+from edgewise.admin.control import Control, NothingShared, PurgeOrder
 from edgewise.admin.page import CONTENT_SECURITY_POLICY, render_page
 from edgewise.admin.problems import on_failure, on_http_exception, problem
 from edgewise.admin.protection import Protection
 from edgewise.contracts.state import StateError
 
 _HANDLE = re.compile(r"[0-9a-f]{32,64}")
+_MOST_CONTENT = 1 << 20
+"""Bytes of a request's content."""
+_MOST_PURGES = 1000
+"""Of one request."""
 _MOST_NAME = 1024
 """Characters of a user's name."""
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,6 +52,7 @@ def make_app(control: Control, names: Iterable[str] = ()) -> Starlette:
             Route("/api/v1/certificates/{name}/renew", api.renew, methods=["POST"]),
             Route("/api/v1/sessions", api.sessions),
             Route("/api/v1/sessions/revoke", api.revoke, methods=["POST"]),
+            Route("/api/v1/cache/purge", api.purge, methods=["POST"]),
             Route("/api/v1/config", api.config),
             Route(f"{server}/drain", api.drain, methods=["POST"]),
             Route(f"{server}/undrain", api.undrain, methods=["POST"]),
@@ -122,6 +127,18 @@ class _Api:
             return problem(404, "there is no session of that id")
         return _json({"user": found, "id": handle, "ended": 1})
 
+    async def purge(self, request: Request) -> Response:
+        try:
+            asked = msgspec.json.decode(await _content(request), type=_PurgeBody)
+            orders = asked.orders()
+            counted = await self._control.purge(orders, soft=asked.soft, dry_run=asked.dry_run)
+        except (msgspec.DecodeError, ValueError) as error:
+            return problem(400, str(error))
+        except TimeoutError:
+            return problem(504, "not every worker has answered")
+        answer = {"purges": len(orders), "soft": asked.soft}
+        return _json(answer | {"dry_run": True, "objects": counted} if asked.dry_run else answer)
+
     async def config(self, request: Request) -> Response:
         return _json(self._control.effective_config())
 
@@ -145,6 +162,44 @@ class _Api:
         except KeyError:
             return problem(404, f"no server {key}")
         return _json({"server": key, "drained": on})
+
+
+class _PurgeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What is to be purged: everything that one of these names."""
+
+    urls: list[str] = []
+    prefixes: list[str] = []
+    hosts: list[str] = []
+    tags: list[str] = []
+    patterns: list[str] = []
+    all: bool = False
+    soft: bool = False
+    dry_run: bool = False
+
+    def orders(self) -> list[PurgeOrder]:
+        """Return one order for each. Raises ValueError for none, or too many."""
+        named = {
+            "url": self.urls,
+            "prefix": self.prefixes,
+            "host": self.hosts,
+            "tag": self.tags,
+            "pattern": self.patterns,
+        }
+        orders = [PurgeOrder(kind, value) for kind, values in named.items() for value in values]
+        orders += [PurgeOrder("all")] if self.all else []
+        if not 0 < len(orders) <= _MOST_PURGES:
+            raise ValueError(f"a purge names 1 to {_MOST_PURGES} of urls, prefixes, hosts, tags, patterns, or all")
+        return orders
+
+
+async def _content(request: Request) -> bytes:
+    """Return the content of a request. Raises ValueError where there is too much of it."""
+    content = b""
+    async for piece in request.stream():
+        content += piece
+        if len(content) > _MOST_CONTENT:
+            raise ValueError(f"more than {_MOST_CONTENT} bytes")
+    return content
 
 
 def _no_sessions(error: Exception) -> Response:

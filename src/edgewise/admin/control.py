@@ -113,6 +113,15 @@ class HeldSession:
     """Seconds that it lives on unused."""
 
 
+@dataclass(frozen=True, slots=True)
+class PurgeOrder:
+    """What is to be purged."""
+
+    kind: str
+    """url, prefix, host, tag, pattern or all."""
+    value: str = ""
+
+
 class NothingShared(Exception):
     """There is no state engine that sessions could be in; the text says so."""
 
@@ -166,6 +175,13 @@ class Control(Protocol):
 
     async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
         """End one session on all nodes; return whose it was, None where there is none of that id."""
+
+    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> int:
+        """Purge what is stored; done once no worker finds it any more.
+
+        With `dry_run` only return how many stored answers, over all workers, that would concern; else 0. `soft`: stale,
+        to be validated, in place of gone. Raises ValueError for what is nothing to purge by.
+        """
 
     async def reload(self) -> ReloadResult:
         """Check the configuration file anew and swap it in where it is sound."""

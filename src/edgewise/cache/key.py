@@ -10,7 +10,7 @@ from edgewise.cache.cookies import ANALYTICS, Counting, name_pattern, pairs
 from edgewise.cache.directives import joined
 from edgewise.cache.vary import Variants
 from edgewise.http.head import Field, RequestHead
-from edgewise.http.targets import split_authority
+from edgewise.http.targets import normalise_path, split_authority, split_target
 
 MARKETING = (
     b"utm_*", b"gclid", b"gclsrc", b"gbraid", b"wbraid", b"dclid", b"fbclid", b"msclkid", b"ttclid", b"twclid",
@@ -118,6 +118,27 @@ class Keys:
         if value is None:
             return name
         return b"%b=%b" % (name, blake2b(value, digest_size=16).hexdigest().encode())
+
+
+def purge_url(text: str, keys: Keys) -> bytes:
+    """Return what stands for a URL that somebody wrote, with or without scheme (see `Keys.url`).
+
+    Raises ValueError where it has no host.
+    """
+    before, mark, after = text.strip().partition("://")
+    scheme, rest = (before.lower().encode("latin-1"), after) if mark else (b"https", before)
+    authority, slash, target = rest.partition("/")
+    path, query = split_target((slash + target or "/").encode("latin-1"))
+    if not authority or scheme not in _DEFAULT_PORTS:
+        raise ValueError(f"{text!r} is not a URL with a host, such as https://example.com/page")
+    return keys.url(authority.encode("latin-1"), scheme, normalise_path(path, allow_encoded_slash=True), query)
+
+
+def purge_prefix(text: str) -> bytes:
+    """Return what stands for the beginning of URLs, or for a pattern, written with or without scheme."""
+    rest = text.strip().partition("://")[2] or text.strip()
+    host, slash, path = rest.partition("/")
+    return (host.lower() + slash + path).encode("latin-1")
 
 
 def normal_authority(authority: bytes, scheme: bytes) -> bytes:

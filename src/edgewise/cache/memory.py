@@ -166,10 +166,11 @@ class MemoryStore:
             self.sweep(2 * len(self._objects) // max(self._purges.room, 1) + 1)
         return self._purges.apply(purge, now)
 
-    def count(self, purge: Purge) -> int:
-        """Return how many objects a purge would concern; walks through all of them."""
+    def count(self, purges: list[Purge]) -> int:
+        """Return how many objects purges would concern; walks through all of them."""
         alone = Purges()
-        alone.apply(purge, 0.0)
+        for purge in purges:
+            alone.apply(purge, 0.0)
         concerned = [stored for stored in self._order if alone.until(stored.url, stored.tags, 0) != inf]
         return sum(self._holds(stored) for stored in concerned)
 

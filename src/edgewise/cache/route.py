@@ -10,7 +10,7 @@ from edgewise.cache import status as cache_status
 from edgewise.cache.answering import answer
 from edgewise.cache.directives import joined
 from edgewise.cache.invalidation import invalidated
-from edgewise.cache.key import Keys, KeySettings
+from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Purge
 from edgewise.cache.request import CacheRequest, cache_request
@@ -47,7 +47,7 @@ class HttpCache:
     """What a route stores and answers from; `store` is the worker's, shared by its routes."""
 
     def __init__(
-        self, store: MemoryStore, settings: CacheSettings, keys: KeySettings, purged: Callable[[Purge], None]
+        self, store: MemoryStore, settings: CacheSettings, keys: KeySettings, purged: Callable[[list[Purge]], None]
     ) -> None:
         """`purged` tells other workers and nodes of what a request made invalid."""
         self.settings = settings
@@ -221,9 +221,15 @@ class HttpCache:
 
     def passed(self, head: RequestHead, scheme: bytes, response: ResponseHead) -> None:
         """Forget what a request changed, here and everywhere."""
-        for purge in invalidated(head, scheme, self._keys, response):
+        purges = invalidated(head, scheme, self._keys, response)
+        for purge in purges:
             self._store.purge(purge, time())
-            self._purged(purge)
+        if purges:
+            self._purged(purges)
+
+    def url(self, text: str) -> bytes:
+        """Return what a purge of a URL goes by. Raises ValueError where it is none with a host."""
+        return purge_url(text, self._keys)
 
 
 def _remember(known: dict[bytes, _T], key: bytes, value: _T) -> None:

@@ -27,14 +27,20 @@ class AdminClient:
         """Return the JSON content of `path`. Raises AdminError."""
         return self._ask("GET", path, 10.0)
 
-    def post(self, path: str, timeout: float = 10.0) -> Any:
-        """Do what `path` stands for and return the JSON answer; `timeout` in seconds. Raises AdminError."""
-        return self._ask("POST", path, timeout)
+    def post(self, path: str, timeout: float = 10.0, content: Any = None) -> Any:
+        """Do what `path` stands for and return the JSON answer; `timeout` in seconds. Raises AdminError.
 
-    def _ask(self, method: str, path: str, timeout: float) -> Any:
+        `content`: values to send as JSON; None for none.
+        """
+        return self._ask("POST", path, timeout, b"" if content is None else json.dumps(content).encode())
+
+    def _ask(self, method: str, path: str, timeout: float, content: bytes = b"") -> Any:
         connection = self._connection(timeout)
+        fields = {"Accept": "application/json", "Content-Length": str(len(content))}
+        if content:
+            fields["Content-Type"] = "application/json"
         try:
-            connection.request(method, path, headers={"Accept": "application/json", "Content-Length": "0"})
+            connection.request(method, path, content or None, headers=fields)
             response = connection.getresponse()
             status, content = response.status, response.read()
         except (ConnectionRefusedError, FileNotFoundError):

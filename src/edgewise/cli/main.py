@@ -20,6 +20,7 @@ _COMMANDS = {
     "status": "edgewise.cli.operating",
     "drain": "edgewise.cli.operating",
     "renew": "edgewise.cli.operating",
+    "purge": "edgewise.cli.purging",
     "sessions": "edgewise.cli.revoking",
     "cluster": "edgewise.cli.clustering",
     "state": "edgewise.cli.clustering",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from time import time
 from typing import TYPE_CHECKING
 
 from edgewise.cache.cookies import ANALYTICS
-from edgewise.cache.key import MARKETING, KeySettings
+from edgewise.cache.key import MARKETING, KeySettings, purge_prefix
 from edgewise.cache.memory import MemoryStore
-from edgewise.cache.purges import Purge
+from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.route import HttpCache
 from edgewise.cache.settings import CacheSettings
 
@@ -26,12 +27,36 @@ class Caches:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
-        self.tell: Callable[[Purge], None] = lambda purge: None
+        self.tell: Callable[[list[Purge]], None] = lambda purges: None
         """Tells other workers of what a request made invalid; this worker's store knows already."""
 
-    def purged(self, purge: Purge) -> None:
+    def purged(self, purges: list[Purge]) -> None:
         """A request made something invalid."""
-        self.tell(purge)
+        self.tell(purges)
+
+    def purge(self, purges: list[Purge], *, count: bool = False) -> int:
+        """Purge, or with `count` only say how many stored answers that would concern; 0 where it was done."""
+        if count:
+            return self.store.count(purges)
+        now = time()
+        for purge in purges:
+            self.store.purge(purge, now)
+        return 0
+
+
+def purges(kind: str, text: str, *, soft: bool, routes: Iterable[Route]) -> list[Purge]:
+    """Return the purges that somebody asked for: of a URL, as the keys of every route that caches make it.
+
+    Raises ValueError for what is none.
+    """
+    meant = Kind(kind)
+    if meant is Kind.URL:
+        caching = [route.cache for route in routes if isinstance(route.cache, HttpCache)]
+        return [Purge(meant, url, soft) for url in dict.fromkeys(cache.url(text) for cache in caching)]
+    if meant in (Kind.PREFIX, Kind.PATTERN):
+        return [Purge(meant, purge_prefix(text), soft)]
+    value = text.strip().lower() if meant is Kind.HOST else text
+    return [Purge(meant, b"" if meant is Kind.ALL else value.encode("latin-1"), soft)]
 
 
 def caches(config: Config, previous: Table | None) -> Caches | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgewise.server import messages as m
+from edgewise.server.rounds import Rounds
 
 if TYPE_CHECKING:
     from edgewise.server.supervisor import Supervisor
@@ -20,7 +21,7 @@ class Certificates:
 
     def __init__(self, supervisor: Supervisor, contexts: ContextSet | None) -> None:
         self._supervisor = supervisor
-        self._waiting: dict[int, tuple[set[str], Callable[[], None]]] = {}
+        self._rounds = Rounds()
         self.contexts = contexts
         """What workers inherit: made once, so that all of them have the keys of sessions in common."""
         self.current = m.Certificates(0)
@@ -33,24 +34,14 @@ class Certificates:
             self.contexts.refresh({})
         children = self._supervisor.children
         workers = [child for child in children.workers if child.channel is not None]
-        self._waiting[number] = ({worker.name for worker in workers}, done)
         for worker in workers:
             children.send(worker, self.current)
-        self._check(number)
+        self._rounds.begin(number, [worker.name for worker in workers], lambda _: done())
 
     def taken(self, name: str, number: int) -> None:
         """Note a worker's answer."""
-        if number in self._waiting:
-            self._waiting[number][0].discard(name)
-            self._check(number)
+        self._rounds.answered(name, number)
 
     def lost(self, name: str) -> None:
         """Note the death of a worker; its replacement knows what is current."""
-        for number in list(self._waiting):
-            self.taken(name, number)
-
-    def _check(self, number: int) -> None:
-        workers, done = self._waiting[number]
-        if not workers:
-            del self._waiting[number]
-            done()
+        self._rounds.lost(name)

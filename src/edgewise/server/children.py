@@ -144,6 +144,10 @@ class Children:
                 self._supervisor.certificates.publish(
                     tokens, challenges, lambda: self.send(child, m.CertificatesAnswer(request))
                 )
+            case m.Purged(number=number, counted=counted):
+                self._supervisor.purging.answered(child.name, number, counted)
+            case m.PurgeWanted():
+                self._supervisor.purging.publish(message, child)
             case m.ReloadWanted(request=request, candidate=candidate):
                 reloads.request(
                     lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems)),
@@ -177,6 +181,7 @@ class Children:
         pid, child.pid, child.ready = child.pid, 0, False
         self._supervisor.reloads.lost(child.name)
         self._supervisor.certificates.lost(child.name)
+        self._supervisor.purging.lost(child.name)
         if child.slot is not None:
             self._supervisor.shared.memory.worker_gone(child.slot)
         if self._supervisor.draining:

@@ -115,6 +115,8 @@ class ControlProcess:
                 self._keeping.answered(request)
             case m.ReloadAnswer(request=request, generation=generation, problems=problems):
                 self._controller.reloaded(request, generation, problems)
+            case m.PurgeAnswer(request=request, counted=counted):
+                self._controller.purged(request, counted)
             case m.Drain():
                 self._stop.set()
             case m.Reopen():

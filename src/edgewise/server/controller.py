@@ -13,6 +13,7 @@ from edgewise import __version__
 from edgewise.admin.control import (
     CertificateStatus,
     HeldSession,
+    PurgeOrder,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -27,6 +28,7 @@ from edgewise.contracts.shared import DRAINED
 from edgewise.router import route_names
 from edgewise.server import messages as m
 from edgewise.server.held_sessions import HeldSessionAdmin
+from edgewise.server.purge_orders import PurgeOrders
 from edgewise.telemetry.layout import HISTOGRAM, REQUEST_BYTES, REQUESTS, ROUTE, SUM, MetricsMemory
 from edgewise.telemetry.prometheus import render
 
@@ -50,6 +52,7 @@ class Controller:
         self._requests = itertools.count(1)
         self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
         self._sessions = HeldSessionAdmin(generation.config.state)
+        self._purges = PurgeOrders(lambda message: self.send(message))
         self.cluster: ClusterTasks | None = None
         self.state: dict[str, Any] = {}
         """What the supervisor last told of the processes."""
@@ -155,6 +158,14 @@ class Controller:
     async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
         """End one session on all nodes."""
         return await self._sessions.revoke_one(handle, namespaces)
+
+    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> int:
+        """Have every worker purge, and wait until all have."""
+        return await self._purges.purge(orders, soft=soft, dry_run=dry_run)
+
+    def purged(self, request: int, counted: int) -> None:
+        """Take the supervisor's answer: every worker purged."""
+        self._purges.answered(request, counted)
 
     async def reload(self, candidate: str = "") -> ReloadResult:
         """Have the supervisor read its configuration again, and wait for what comes of it.

@@ -129,5 +129,49 @@ class CertificatesTaken(msgspec.Struct, tag="certificates_taken"):
     number: int
 
 
-ToChild = Prepare | Commit | Abort | Drain | Reopen | ReloadAnswer | State | Certificates | CertificatesAnswer
-ToSupervisor = Ready | Prepared | Committed | ReloadWanted | CertificatesWanted | CertificatesTaken
+class PurgeSpec(msgspec.Struct, frozen=True):
+    """One purge (`cache.purges.Purge`)."""
+
+    kind: str
+    value: str = ""
+    """A URL with or without scheme, a host, a tag: as the operator wrote it."""
+    soft: bool = False
+
+
+class Purge(msgspec.Struct, tag="purge"):
+    """Purge what is stored; answered by Purged."""
+
+    number: int
+    purges: list[PurgeSpec]
+    count: bool = False
+    """Only count what would be purged."""
+
+
+class Purged(msgspec.Struct, tag="purged"):
+    """The worker did what Purge said: nothing of it is found any more."""
+
+    number: int
+    counted: int = 0
+    """Stored answers that it concerned, where they were to be counted."""
+
+
+class PurgeWanted(msgspec.Struct, tag="purge_wanted"):
+    """Have every other worker purge; from the control process answered by PurgeAnswer."""
+
+    request: int
+    """0: no answer is needed."""
+    purges: list[PurgeSpec]
+    count: bool = False
+
+
+class PurgeAnswer(msgspec.Struct, tag="purge_answer"):
+    """To the control process: every worker did what PurgeWanted said."""
+
+    request: int
+    counted: int
+
+
+_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | Purge
+ToChild = _ToWorker | ReloadAnswer | State | CertificatesAnswer | PurgeAnswer
+_Answers = Ready | Prepared | Committed | CertificatesTaken | Purged
+ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | PurgeWanted

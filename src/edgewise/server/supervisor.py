@@ -17,6 +17,7 @@ from edgewise.server.certificates import Certificates
 from edgewise.server.children import Children, Crew
 from edgewise.server.generation import first_generation
 from edgewise.server.listeners import Listener, ListenerSet, open_listener, wanted
+from edgewise.server.purging import Purging
 from edgewise.server.reactor import Reactor
 from edgewise.server.reloads import Reloads
 from edgewise.server.state_writer import state_setup
@@ -105,6 +106,7 @@ class Supervisor:
             raise
         self.children = Children(self, self._crew)
         self.reloads = Reloads(self)
+        self.purging = Purging(self)
 
     def _start_apps(self) -> None:
         try:

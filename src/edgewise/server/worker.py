@@ -19,6 +19,7 @@ from edgewise.contracts.shared import SuspicionReader
 from edgewise.gateway.sharing import Sharing
 from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
+from edgewise.router.caching import Caches, purges
 from edgewise.router.discovery import Discovery
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
@@ -33,6 +34,7 @@ from edgewise.telemetry.ids import IdSource
 from edgewise.tls.errors import TlsError
 
 if TYPE_CHECKING:
+    from edgewise.cache.purges import Purge
     from edgewise.contracts.state import StateEngine
     from edgewise.contracts.table import Table
     from edgewise.server.channel import Channel
@@ -153,6 +155,8 @@ class Worker:
         self._apply_flags()
         self._load()
         self._share_limits(table)
+        if isinstance(table.caches, Caches):
+            table.caches.tell = self._tell_purges
         self._loop.call_soon(self._discovery.follow, table)
 
     def _share_limits(self, table: Table) -> None:
@@ -184,6 +188,20 @@ class Worker:
         self._load()
         self._link.send(m.CertificatesTaken(told.number))
 
+    def _purge(self, specs: list[m.PurgeSpec], *, count: bool) -> int:
+        """Purge what this worker stores, or count it."""
+        caches = self._current.caches
+        if not isinstance(caches, Caches):
+            return 0
+        routes = self._current.routes
+        found = [purge for spec in specs for purge in purges(spec.kind, spec.value, soft=spec.soft, routes=routes)]
+        return caches.purge(found, count=count)
+
+    def _tell_purges(self, made: list[Purge]) -> None:
+        """A request made something invalid: the other workers forget it too."""
+        specs = [m.PurgeSpec(purge.kind, purge.value.decode("latin-1"), purge.soft) for purge in made]
+        self._link.send(m.PurgeWanted(0, specs))
+
     def _listen(self, listener: Listener, sock: socket.socket) -> None:
         self._sockets[listener] = sock
         self._engine.listen(sock, listener)
@@ -203,6 +221,8 @@ class Worker:
                 self._observers.reopen()
             case m.Certificates():
                 self._take_certificates(message)
+            case m.Purge(number=number, purges=specs, count=count):
+                self._link.send(m.Purged(number, self._purge(specs, count=count)))
             case _:
                 log.error("unexpected message: %r", message)
 

@@ -148,11 +148,11 @@ ALL = ("/a", "/a/1", "/a/2?x=1", "/b")
 )
 def test_a_purge_concerns_what_it_names(kind: Kind, value: bytes, rest: list[str]) -> None:
     store = filled(*ALL)
-    assert store.count(Purge(kind, value)) == len(ALL) - len(rest)
+    assert store.count([Purge(kind, value)]) == len(ALL) - len(rest)
     assert len(store) == len(ALL)
     store.purge(Purge(kind, value), NOW)
     assert left(store, *ALL) == rest
-    assert store.count(Purge(kind, value)) == 0
+    assert store.count([Purge(kind, value)]) == 0
 
 
 def test_a_host_is_purged_with_all_its_ports_or_with_one() -> None:

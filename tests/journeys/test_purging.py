@@ -1,0 +1,218 @@
+"""Purges on real processes: every worker forgets, nothing that was asked for before comes back, requests purge too."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from journeys.conftest import StartEdgewise, StartOrigin
+from support.edgewise_process import EdgewiseProcess, wait_until
+from support.origin import OriginConnection
+from support.raw_http import RawClient, get, post
+
+TOML = """
+[server]
+listen = ["127.0.0.1:$PORT"]
+workers = 2
+admin = "127.0.0.1:$ADMIN_PORT"
+drain_timeout = "1s"
+[upstreams.app]
+servers = ["ORIGIN"]
+[[routes]]
+upstream = "app"
+cache = { ignore_marketing = true }
+"""
+
+
+class Numbers:
+    """An origin that answers each request with another number."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = lines
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def __call__(self, connection: OriginConnection) -> None:
+        while True:
+            path = connection.read_request().split()[1].decode()
+            with self._lock:
+                self.count += 1
+                number = b"%d" % self.count
+            lines = [*self._lines, f"Surrogate-Key: all key{path.partition('?')[0].replace('/', '-')}"]
+            fields = "".join(f"{line}\r\n" for line in lines).encode()
+            length = b"Content-Length: %d\r\nCache-Control: max-age=600\r\n" % len(number)
+            connection.send(b"HTTP/1.1 200 OK\r\n%b%b\r\n%b" % (length, fields, number))
+
+
+def purge(edgewise: EdgewiseProcess, **wanted: Any) -> Any:
+    """Purge by the admin address."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{edgewise.admin_port}/api/v1/cache/purge", json.dumps(wanted).encode(), method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=40) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        return {"status": error.code, **json.load(error)}
+
+
+class Everywhere:
+    """A connection to each of two workers."""
+
+    def __init__(self, edgewise: EdgewiseProcess) -> None:
+        self._clients: list[RawClient] = []
+        self._edgewise = edgewise
+
+    def ask(self, path: str) -> list[bytes]:
+        """Ask by twelve new connections, which go to both workers, all but surely."""
+        found = []
+        for _ in range(12):
+            with self._edgewise.client() as client:
+                found.append(client.ask(get(path)).body)
+        return found
+
+
+@pytest.fixture
+def numbers() -> Numbers:
+    return Numbers()
+
+
+@pytest.fixture
+def edgewise(edgewise_server: StartEdgewise, origin: StartOrigin, numbers: Numbers) -> EdgewiseProcess:
+    return edgewise_server(TOML.replace("ORIGIN", origin(numbers).address))
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"urls": ["http://example.com/a?utm_source=x"]},
+        {"urls": ["example.com/a"]},
+        {"prefixes": ["https://example.com/a"]},
+        {"hosts": ["Example.com"]},
+        {"tags": ["key-a"]},
+        {"patterns": ["*.com/?*", "example.com/a*"]},
+        {"all": True},
+    ],
+)
+def test_what_is_purged_is_found_by_no_worker(edgewise: EdgewiseProcess, wanted: dict[str, Any]) -> None:
+    before = set(Everywhere(edgewise).ask("/a"))
+    assert len(before) <= 2, "each worker asked once"
+    assert purge(edgewise, **wanted)["purges"] == len(next(iter(wanted.values())) if "all" not in wanted else [1])
+    assert not before & set(Everywhere(edgewise).ask("/a"))
+
+
+def test_what_is_not_named_stays(edgewise: EdgewiseProcess) -> None:
+    before = set(Everywhere(edgewise).ask("/b"))
+    purge(edgewise, urls=["example.com/a"], tags=["key-a"], hosts=["other.com"], prefixes=["example.com/a"])
+    assert set(Everywhere(edgewise).ask("/b")) == before
+
+
+def test_a_dry_run_counts_and_changes_nothing(edgewise: EdgewiseProcess) -> None:
+    before = set(Everywhere(edgewise).ask("/a"))
+    assert purge(edgewise, tags=["all"], dry_run=True) == {
+        "purges": 1,
+        "soft": False,
+        "dry_run": True,
+        "objects": len(before),
+    }
+    assert set(Everywhere(edgewise).ask("/a")) == before
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({}, "names 1 to"),
+        ({"urls": ["/a"]}, "is not a URL with a host"),
+        ({"tags": ["x" * 300]}, "at most 256"),
+        ({"tags": [""]}, "needs a value"),
+        ({"tag": ["a"]}, "unknown field `tag`"),
+        ({"urls": [1]}, "Expected `str`"),
+    ],
+)
+def test_what_cannot_be_purged_by_is_said(edgewise: EdgewiseProcess, wanted: dict[str, Any], said: str) -> None:
+    answer = purge(edgewise, **wanted)
+    assert answer["status"] == 400
+    assert said in answer["detail"]
+
+
+def test_a_request_that_changes_something_is_heeded_by_the_other_worker(edgewise: EdgewiseProcess) -> None:
+    before = set(Everywhere(edgewise).ask("/a"))
+    with edgewise.client() as client:
+        client.ask(post(b"x", "/a"))
+    wait_until(lambda: not before & set(Everywhere(edgewise).ask("/a")), "both have forgotten")
+
+
+def test_soft_purges_have_what_is_stored_validated(edgewise_server: StartEdgewise, origin: StartOrigin) -> None:
+    asked: list[bytes] = []
+
+    def script(connection: OriginConnection) -> None:
+        while True:
+            request = connection.read_request()
+            asked.append(request)
+            if b"If-None-Match" in request:
+                connection.send(b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\nCache-Control: max-age=600\r\n\r\n')
+            else:
+                head = b'HTTP/1.1 200 OK\r\nETag: "1"\r\nCache-Control: max-age=600\r\nContent-Length: 5\r\n\r\n'
+                connection.send(head + b"hello")
+
+    edgewise = edgewise_server(TOML.replace("ORIGIN", origin(script).address).replace("workers = 2", "workers = 1"))
+    with edgewise.client() as client:
+        assert client.ask(get("/a")).body == b"hello"
+        assert purge(edgewise, urls=["example.com/a"], soft=True)["soft"] is True
+        assert client.ask(get("/a")).body == b"hello"
+    assert [b"If-None-Match" in request for request in asked] == [False, True]
+
+
+def test_what_was_asked_for_before_a_purge_is_never_stored_after_it(
+    edgewise_server: StartEdgewise, origin: StartOrigin
+) -> None:
+    state = {"value": b"old"}
+    asked, answer_now = threading.Event(), threading.Event()
+
+    def script(connection: OriginConnection) -> None:
+        while True:
+            connection.read_request()
+            value = state["value"]
+            asked.set()
+            assert answer_now.wait(60)
+            head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nSurrogate-Key: t\r\nContent-Length: 3\r\n\r\n"
+            connection.send(head + value)
+
+    edgewise = edgewise_server(TOML.replace("ORIGIN", origin(script).address).replace("workers = 2", "workers = 1"))
+    for turn in range(20):
+        state["value"] = b"old"
+        asked.clear()
+        answer_now.clear()
+        with edgewise.client() as slow, edgewise.client() as client:
+            slow.send(get(f"/{turn}"))
+            assert asked.wait(30), "the slow fetch has read the old value"
+            state["value"] = b"new"
+            purge(edgewise, tags=["t"])
+            client.send(get(f"/{turn}"))
+            answer_now.set()
+            assert slow.read().body == b"old"
+            assert client.read().body == b"new", "who asks after the purge does not wait for what began before it"
+            assert client.ask(get(f"/{turn}")).body == b"new"
+
+
+def test_the_command_purges_and_says_what_it_did(edgewise: EdgewiseProcess) -> None:
+    before = set(Everywhere(edgewise).ask("/a"))
+    admin = f"127.0.0.1:{edgewise.admin_port}"
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edgewise", "purge", "--admin", admin, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    counted = run("--tag", "all", "--dry-run")
+    assert counted.stdout == f"{len(before)} stored answers would be purged, counted over all workers\n"
+    assert run("--tag", "all", "--url", "https://example.com/b").stdout == "purged\n"
+    assert not before & set(Everywhere(edgewise).ask("/a"))
+    assert run().returncode == 2
+    assert "is not a URL with a host" in run("--url", "/page").stderr
