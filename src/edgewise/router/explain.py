@@ -90,6 +90,11 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
     lines += _sent(plan, _removed(config, spec))
+    lines += [f"hint      103 before a server is asked: Link: {link}" for link in spec.early_hints]
+    if spec.compress is not None:
+        lines.append(
+            f"compress  {plan.coding.decode() or 'not for this client'}, where the answer's type and size are for it"
+        )
     if spec.rate_limit is not None:
         lines.append(f"limit     {_rate(spec.rate_limit)}")
     lines += _limits(config, spec, plan)
