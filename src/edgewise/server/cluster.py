@@ -15,6 +15,7 @@ from edgewise.server.following import Following
 from edgewise.server.hints import Hints
 from edgewise.server.kept_versions import KeptVersions, kept_directory
 from edgewise.server.secret import state_directory
+from edgewise.server.tasks import end
 from edgewise.state import versions
 from edgewise.state.opening import Options, open_engine
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgewise.cluster")
 _RETRY = 2.0
-_LEAVE = 2.0
-"""Seconds that letting go of the engine may take."""
 _WATCH = 1.0
 """Seconds between two looks for ejections."""
 
@@ -156,5 +155,4 @@ class ClusterTasks:
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_LEAVE)
+            await end(self._task)

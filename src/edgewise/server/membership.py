@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from edgewise import __version__
 from edgewise.contracts.state import StateError, StateUnavailable
 from edgewise.server.secret import state_directory
+from edgewise.server.tasks import end
 from edgewise.state import nodes
 from edgewise.state.opening import Options, open_engine
 
@@ -87,7 +88,7 @@ class Membership:
         try:
             await self._tell(engine)
         finally:
-            with contextlib.suppress(StateError):
+            with contextlib.suppress(StateError, TimeoutError):
                 await asyncio.wait_for(nodes.leave(engine, self._node), 1.0)
             await engine.close()
 
@@ -114,9 +115,7 @@ class Membership:
     async def close(self) -> None:
         """Leave."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, TimeoutError):
-                await self._task
+            await end(self._task)
 
 
 def configuration_digest(config: Config) -> str:
