@@ -28,6 +28,8 @@ from edgewise.state.sqlite.engine import SqliteEngine
 
 HOST = "shop.example"
 READS = 50_000
+QUIET = 40.0
+"""Seconds for which writes are timed with all sessions alive: what the machine does to them by itself."""
 DATA = {"cart": [{"sku": "a-1", "quantity": 2}], "theme": "dark", "text": "v" * 150}
 
 
@@ -88,22 +90,33 @@ async def read(directory: Path, sessions: int) -> None:
     await engine.close()
 
 
-async def probe(directory: Path, moment: float, seconds: float) -> None:
-    """Write one entry after another from the moment at which all end, until they are removed or time is over."""
+async def probe(directory: Path, seconds: float, until_removed: bool) -> list[float]:
+    """Write one entry after another for some time, or until all sessions are removed; return what each write waited."""
     engine = SqliteEngine(directory, patience=60.0)
-    await asyncio.sleep(max(0.0, moment - since_boot()))
     waits = []
     began = time.perf_counter()
-    left = 1
-    while left and time.perf_counter() - began < seconds:
+    while time.perf_counter() - began < seconds:
         for number in range(500):
             at = time.perf_counter()
             await engine.set(f"probe/{number}", b"v" * 300)
             waits.append((time.perf_counter() - at) * 1e3)
             await asyncio.sleep(0.002)
-        left = max(0, (await engine.status()).keys - 500)
-    print(f"- {left:,} left to remove after {time.perf_counter() - began:.0f} s; writes meanwhile: {points(waits)}")
+        left = max(0, (await engine.status()).keys - 500) if until_removed else 1
+        if not left:
+            print(f"- all removed {time.perf_counter() - began:.0f} s after they ended")
+            break
     await engine.close()
+    return waits
+
+
+def turns(writer: subprocess.Popen[str]) -> list[float]:
+    """Return the milliseconds of the writer's turns since this was last asked."""
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    writer.stdin.write("\n")
+    writer.stdin.flush()
+    found: list[float] = json.loads(writer.stdout.readline())
+    return found
 
 
 def points(values: list[float]) -> str:
@@ -127,19 +140,26 @@ def main() -> None:
         print(f"- writer {resident(writer.pid):.0f} MB resident after that")
         writer.kill()
         writer.wait()
-        moment = end_all(directory, 20.0 + options.sessions / 20_000)
+        moment = end_all(directory, 20.0 + QUIET + options.sessions / 20_000)
         began = time.perf_counter()
         writer = start_writer(directory)
         print(f"- started in {time.perf_counter() - began:.2f} s, {resident(writer.pid):.0f} MB resident")
         size = sum(path.stat().st_size for path in directory.iterdir() if path.is_file()) / 1e6
         print(f"- files {size:.0f} MB")
         uvloop.run(read(directory, options.sessions))
-        assert writer.stdin is not None
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-        uvloop.run(probe(directory, moment, options.seconds))
+        turns(writer)
+        for name, seconds, removing in (
+            ("before they end", QUIET, False),
+            ("while they are removed", options.seconds, True),
+        ):
+            if removing:
+                time.sleep(max(0.0, moment - since_boot()))
+                turns(writer)
+            waits = uvloop.run(probe(directory, seconds, removing))
+            print(f"- {name}, writes: {points(waits)}")
+            print(f"- {name}, the writer's turns: {points(turns(writer))}", flush=True)
         print(f"- writer {resident(writer.pid):.0f} MB resident at the end")
-        print(f"- its turns: {points(json.loads(writer.communicate()[0]))}")
+        writer.communicate()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """A writer of the embedded state that tells how long its turns took. `python -m bench.writer_turns DIRECTORY`.
 
-As `python -m edgewise.state.sqlite`, but at its end it prints a JSON list of milliseconds: the time from each wake-up
-to the next wait, in which it answers nobody else. What it spent waiting for a processor that others had is taken off.
+As `python -m edgewise.state.sqlite`, but for each line that it reads it prints a JSON list of milliseconds: the times
+since the last line from each wake-up to the next wait, in which it answers nobody else. What it spent waiting for a
+processor that others had is taken off.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class TimedWriter(Writer):
 
 
 def main() -> None:
-    """Serve until standard input ends; a line clears what was timed."""
+    """Serve until standard input ends."""
     writer = TimedWriter(Path(sys.argv[1]))
 
     def heard() -> None:
         if os.read(0, 4096):
+            print(json.dumps([round(turn, 3) for turn in writer.turns]), flush=True)
             writer.turns.clear()
         else:
             writer.stop()
@@ -51,7 +53,6 @@ def main() -> None:
     writer.watch(0, heard)
     print("ready", flush=True)
     writer.run()
-    print(json.dumps([round(turn, 3) for turn in writer.turns]), flush=True)
 
 
 if __name__ == "__main__":
