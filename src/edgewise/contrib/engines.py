@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from edgewise.contracts.state import PAGE, Entry, Snapshot, StateEngine
@@ -14,6 +17,7 @@ from edgewise.state.opening import Options, embedded_directory, open_engine, url
 from edgewise.state.sqlite.reader import Reader
 
 Result = TypeVar("Result")
+_LOOK_AGAIN = 0.02
 
 
 def _options(settings: StateSettings) -> Options:
@@ -26,8 +30,21 @@ def _options(settings: StateSettings) -> Options:
 
 
 async def open_state(settings: StateSettings) -> StateEngine:
-    """Return a client of the engine on the running event loop. Raises StateError or StateUnavailable."""
-    return await open_engine(settings.url or url_from_environment(), _options(settings))
+    """Return a client of the engine on the running event loop. Raises StateError or StateUnavailable.
+
+    The files of an embedded engine, which an app that starts together with edgewise may be ahead of, are waited for as
+    long as a call would be; where they do not come, calls say so.
+    """
+    url = settings.url or url_from_environment()
+    engine = await open_engine(url, _options(settings))
+    directory = embedded_directory(url)
+    if directory is not None:
+        reader = Reader(directory)
+        deadline = time.monotonic() + settings.patience
+        while not reader.ready() and time.monotonic() < deadline:
+            await asyncio.sleep(_LOOK_AGAIN)
+        reader.close()
+    return engine
 
 
 def run_now(coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -58,9 +75,17 @@ class ThreadState:
         """Return what this thread reads the embedded engine with; None for other engines."""
         if getattr(self._local, "pid", 0) != os.getpid():
             directory = embedded_directory(self._url)
-            self._local.reader = None if directory is None else Reader(directory)
+            self._local.reader = None if directory is None else self._opened(directory)
             self._local.pid = os.getpid()
         reader: Reader | None = self._local.reader
+        return reader
+
+    def _opened(self, directory: Path) -> Reader:
+        """Return a reader of the files, once they are made; see `open_state`."""
+        reader = Reader(directory)
+        deadline = time.monotonic() + self._settings.patience
+        while not reader.ready() and time.monotonic() < deadline:
+            time.sleep(_LOOK_AGAIN)
         return reader
 
     async def get(self, key: str, *, stale: bool = False) -> Entry | None:

@@ -59,6 +59,14 @@ class Reader:
             self._clock = SteadyClock(float(rows[0][0]), self._steady)
         return self._clock.ms()
 
+    def ready(self) -> bool:
+        """Has a writer made the files?"""
+        try:
+            self.now()
+        except StateUnavailable:
+            return False
+        return True
+
     def get(self, space: Space, key: str) -> Entry | None:
         """Return an entry."""
         now = self.now()
