@@ -12,16 +12,17 @@ from typing import Any
 from setuptools import setup
 
 COMPILED = [
-    "http/head", "protocols/http1", "protocols/http1_fields", "protocols/http1_chunked", "protocols/memo",
-    "protocols/hpack", "protocols/hpack_huffman", "protocols/http2", "protocols/http2_abuse", "protocols/http2_events",
-    "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_messages",
+    "http/head", "protocols/http1", "protocols/http1_fields", "protocols/http1_chunked", "protocols/http1_parting",
+    "protocols/memo", "protocols/hpack", "protocols/hpack_huffman", "protocols/http2", "protocols/http2_abuse",
+    "protocols/http2_events", "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_messages",
     "protocols/http2_sending", "protocols/http2_streams", "protocols/tls_client_hello", "protocols/trace_context",
-    "contracts/plan", "contracts/exchange", "contracts/endpoint",
-    "proxy/arrival", "proxy/attempts", "proxy/coded_heads", "proxy/compressing", "proxy/content", "proxy/downstream", "proxy/engine", "proxy/grpc",
-    "proxy/http2_downstream", "proxy/http2_fields", "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle",
-    "proxy/memo", "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay", "proxy/tunnel",
-    "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "router/https",
-    "router/match", "router/patterns", "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
+    "protocols/websocket", "contracts/plan", "contracts/exchange", "contracts/endpoint", "proxy/arrival",
+    "proxy/attempts", "proxy/coded_heads", "proxy/compressing", "proxy/content", "proxy/downstream", "proxy/engine",
+    "proxy/grpc", "proxy/http2_downstream", "proxy/http2_fields", "proxy/http2_upstream", "proxy/http2_wire",
+    "proxy/lifecycle", "proxy/memo", "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay",
+    "proxy/response_prototypes", "proxy/tunnel", "proxy/upstream", "proxy/wire", "balancer/least_connections",
+    "balancer/round_robin", "router/https", "router/match", "router/patterns", "telemetry/access_log",
+    "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
 
 options: dict[str, Any] = {}

@@ -12,11 +12,13 @@ from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, FieldLines,
 from edgewise.protocols.grpc import Kind
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_response_head
 from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
+from edgewise.protocols.http1_parting import OWN
 from edgewise.protocols.trace_context import trace_context
 from edgewise.proxy.coded_heads import coded_lines, coding_for, compressible
 from edgewise.proxy.grpc_heads import answer_lines, grpc_request, metadata_lines, without_timeout
 from edgewise.proxy.memo import Memo, cost
 from edgewise.proxy.messages import answer_plan, refuse_plan
+from edgewise.proxy.response_prototypes import ResponsePrototypes
 
 _RESPONSE_DROP = frozenset((b"content-length", b"transfer-encoding", b"x-accel-redirect", b"x-sendfile"))
 _USUAL_DROP = HOP_BY_HOP | _RESPONSE_DROP
@@ -306,7 +308,7 @@ def edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> l
 class Responses:
     """Response heads of one route for one kind of request."""
 
-    __slots__ = ("_close", "_coding", "_form", "_head_only", "_minor", "_route", "memo")
+    __slots__ = ("_close", "_coding", "_form", "_head_only", "_minor", "_prototypes", "_route", "memo")
 
     def __init__(
         self,
@@ -327,22 +329,28 @@ class Responses:
         """How answers to gRPC requests go to the client; NONE: the requests are none."""
         self._coding = coding
         """For answers that may be compressed."""
+        plain = not (head_only or form or coding or route.response_filters or route.cache is not None)
+        edits_own = any(name in OWN for _, name, _ in route.response_edits)
+        self._prototypes = ResponsePrototypes(self._make, limits) if plain and not edits_own else None
 
     def find(self, head: bytes) -> ResponsePlan:
         """Return the plan of an upstream's response head. Raises ProtocolError(502) where it breaks the protocol."""
         plan: ResponsePlan | None = self.memo.get(head)
         if plan is None:
-            plan = make_response_plan(
-                self._route,
-                parse_response_head(head),
-                head_only=self._head_only,
-                close=self._close,
-                minor=self._minor,
-                form=self._form,
-                coding=self._coding,
-            )
+            plan = (self._prototypes and self._prototypes.find(head)) or self._make(head)
             self.memo.offer(head, plan)
         return plan
+
+    def _make(self, head: bytes) -> ResponsePlan:
+        return make_response_plan(
+            self._route,
+            parse_response_head(head),
+            head_only=self._head_only,
+            close=self._close,
+            minor=self._minor,
+            form=self._form,
+            coding=self._coding,
+        )
 
 
 def closing_responses(plan: Plan, limits: Limits) -> Responses:

@@ -101,17 +101,21 @@ class _HostTable:
         self._root = self._by_lead.pop(b"", [])
         self._longest = max(map(len, self._by_lead), default=0)
         self._by_beginning: Memo[list[Candidate]] = Memo(self._find_by_lead, entries=256, longest=256)
-        """A path up to where no lead reaches -> the candidates whose lead it begins with."""
+        """A path up to the last slash that a lead can reach -> the candidates whose lead it begins with."""
 
     def find(self, path: bytes) -> list[Candidate]:
         """Return the candidates whose literal beginning is that of `path`, most specific first."""
-        found = self._by_beginning[path[: self._longest + 1]] if self._longest else self._root
+        found = self._by_beginning[self._beginning(path)] if self._longest else self._root
         exact = self._exact.get(path)
         return found if exact is None else exact + found
 
+    def _beginning(self, path: bytes) -> bytes:
+        """Cut a path to what a lead can match: bounded by the longest one, however many slashes a request has."""
+        return path if len(path) <= self._longest else path[: path.rfind(b"/", 0, self._longest + 1)]
+
     def _find_by_lead(self, beginning: bytes) -> list[Candidate]:
         found: list[Candidate] = []
-        at = len(beginning) if len(beginning) <= self._longest else beginning.rfind(b"/")
+        at = len(beginning)
         while at > 0:
             more = self._by_lead.get(beginning[:at])
             if more is not None:
