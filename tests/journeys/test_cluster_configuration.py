@@ -213,6 +213,9 @@ def test_a_node_without_the_key_follows_nothing_and_what_is_forged_is_refused(no
 
     asyncio.run(forge())
     wait_until(lambda: "was not sealed with this key" in ours.log, "the forgery is in the log", PATIENCE)
+    shown = command("cluster", "status", "-c", str(ours.config)).stdout
+    assert "warning: what is at configuration/" in shown
+    assert "): version 1" in shown
     assert answer(ours) == b"ours"
 
 

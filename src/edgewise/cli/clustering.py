@@ -78,15 +78,19 @@ async def _ask(state: State, cluster: Cluster | None) -> tuple[EngineStatus, lis
     from edgewise.server.secret import state_directory
     from edgewise.state.nodes import nodes
     from edgewise.state.opening import Options, open_engine
-    from edgewise.state.versions import PURPOSE, Versions
+    from edgewise.state.versions import PURPOSE, NotSealed, Versions
 
     engine = await open_engine(state.url, Options.of(state, state_directory()))
     try:
-        published = (0, "")
+        status, newest, group = await engine.status(), 0, ""
         if cluster is not None:
             sealer = Sealer(read_secret(cluster.key, cluster.key_file), PURPOSE)
-            published = ((await Versions(engine, sealer).published()).newest, sealer.group)
-        return await engine.status(), await nodes(engine), published
+            group = sealer.group
+            try:
+                newest = (await Versions(engine, sealer).published()).newest
+            except NotSealed as error:
+                status = status._replace(warnings=(*status.warnings, str(error)))
+        return status, await nodes(engine), (newest, group)
     except NoSecretError as error:
         raise StateError(str(error)) from error
     finally:
