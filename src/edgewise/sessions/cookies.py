@@ -28,7 +28,7 @@ class SessionCookie:
 
     def read(self, fields: Iterable[str]) -> str | None:
         """Return the cookie's value; see `read_cookie`."""
-        return read_cookie(self.name, fields)
+        return _read(self._start, fields)
 
     def write(self, value: str) -> list[str]:
         """Return the Set-Cookie field that sets the cookie, or removes it where the value is ""."""
@@ -66,7 +66,10 @@ def read_cookie(name: str, fields: Iterable[str]) -> str | None:
     Of two different values one was set by somebody else, from a neighbouring host or over plain HTTP, and nothing tells
     which. Only space and tab are trimmed: other white space would let a name pass for one with a prefix.
     """
-    start = f"{name}="
+    return _read(f"{name}=", fields)
+
+
+def _read(start: str, fields: Iterable[str]) -> str | None:
     found: str | None = None
     budget = _MOST_READ
     for text in fields:

@@ -52,6 +52,7 @@ class StatefulSessions:
         self._class = session_class
         self._clock = clock
         self._stale = settings.when_lost == "stale"
+        self._idle = settings.idle
         self._renewed_after = settings.idle * settings.renew
         self._keys = Keys(settings.namespace)
         self._snapshots = engine if isinstance(engine, Snapshots) and settings.memory else None
@@ -261,9 +262,8 @@ class StatefulSessions:
                 await self._engine.touch(self._keys.session(origin.handle), self._ttl(origin.record, session.idle))
 
     def _is_due(self, session: Session, origin: Origin) -> bool:
-        missing = self._settings.idle if session.idle is None else session.idle
-        missing -= session.left
-        if missing <= self._renewed_after:
+        most = self._idle if session.idle is None else session.idle
+        if most - session.left <= self._renewed_after:
             return False
         return self._ttl(origin.record, session.idle) - session.left > self._renewed_after
 
