@@ -1,8 +1,9 @@
 """Moves live sessions from the embedded engine to NATS and to Redis, while they are in use.
 
-    python tools/state_copy_show.py [--sessions 100000] [--to nats,redis]
+    python tools/state_copy_show.py [--sessions 100000] [--to nats,redis] [--sync]
 
-Real servers on loopback, every write on disk before its acknowledgement. Sessions are begun, read, changed and ended
+Real servers on loopback as they are set up by default, NATS with its log on disk every two minutes, Valkey each second;
+with --sync every write is on disk before its acknowledgement, which the disk then decides the time of. Sessions are begun, read, changed and ended
 while the copy runs; then, as docs/state.md says, the app stops and the little that changed is copied again. Shows how
 long each copy took, and opens every session on the other engine: by its id, with its data, user and time left. The exit
 code is 1 when one is lost, changed, or came back after it was ended.
@@ -28,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from support.state_servers import NatsServer, SqliteServer, ValkeyServer
 
-SERVERS = {"nats": NatsServer, "redis": ValkeyServer}
+SERVERS = {"nats": lambda path: NatsServer(path, "2m"), "redis": lambda path: ValkeyServer(path, "--appendonly", "yes")}
+SYNCING = {"nats": NatsServer, "redis": ValkeyServer}
 USERS = 10_000
 AT_ONCE = 500
 
@@ -147,11 +149,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sessions", type=int, default=100_000)
     parser.add_argument("--to", default="nats,redis")
+    parser.add_argument("--sync", action="store_true")
     options = parser.parse_args()
+    servers = SYNCING if options.sync else SERVERS
     wrong = 0
     for name in options.to.split(","):
         with tempfile.TemporaryDirectory() as directory:
-            source, target = SqliteServer(Path(directory)), SERVERS[name](Path(directory))
+            source, target = SqliteServer(Path(directory)), servers[name](Path(directory))
             source.start()
             target.start()
             print(f"sqlite -> {name}")

@@ -111,10 +111,11 @@ class ValkeyServer:
 
 
 class NatsServer:
-    """nats-server from the wheel, every write on disk before it is acknowledged."""
+    """nats-server from the wheel, every write on disk before it is acknowledged unless `sync_interval` says else."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, sync_interval: str = "always") -> None:
         self.directory = directory
+        self._sync_interval = sync_interval
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.copy: Path | None = None
@@ -126,7 +127,7 @@ class NatsServer:
         config = self.directory / "nats.conf"
         config.write_text(
             f"host: 127.0.0.1\nport: {self.port}\n"
-            f'jetstream {{ store_dir: "{self.directory}/js", sync_interval: always }}\n'
+            f'jetstream {{ store_dir: "{self.directory}/js", sync_interval: {self._sync_interval} }}\n'
         )
         program = str(Path(sys.executable).with_name("nats-server"))
         with (self.directory / "log").open("ab") as log:
