@@ -1,9 +1,10 @@
 """Three edgewise nodes on loopback that share their state through one NATS server, under load and faults.
 
-    python tools/cluster_show.py [--only rollout,limit,restart] [--seconds 12]
+    python tools/cluster_show.py [--only rollout,hints,limit,restart] [--seconds 12]
 
 rollout: configurations published one after another under load; when each node answers by the new one, and has told so;
 then one that a node refuses, and a rollback.
+hints: one of two servers ends that each node checks every 10 s; requests at one node meet it; when the others know.
 limit: a limit of 1,000 requests a second, with the load spread 80 to 15 to 5; what the nodes let through together.
 restart: plain requests by way of a fourth edgewise while each node is stopped and started in turn, and then NATS is
 killed with SIGKILL and started again; the requests that failed, and what a node ran when it was back.
@@ -63,6 +64,12 @@ servers = ["ORIGIN"]
 health = { path = "/", interval = "1s" }
 [[routes]]
 upstream = "app"
+[upstreams.watched]
+servers = ["ORIGIN", "SECOND"]
+health = { path = "/", interval = "10s", unhealthy = 3 }
+[[routes]]
+path = "/watched"
+upstream = "watched"
 [[routes]]
 path = "/version"
 respond = { body = "VERSION" }
@@ -106,6 +113,10 @@ class Node:
         self._process = EdgewiseProcess(self._toml, self._directory, ports=self._ports, env=self._environment)
 
     @property
+    def log(self) -> str:
+        return self._process.log
+
+    @property
     def config(self) -> Path:
         return self._process.config
 
@@ -125,7 +136,7 @@ class Cluster:
         (directory / "nats").mkdir()
         self.nats = NatsServer(directory / "nats")
         self.nats.start()
-        self.origin = Origin()
+        self.origin, self.second = Origin(), Origin()
         toml = NODE.replace("NATS", self.nats.url).replace("KEY", KEY)
         self.nodes = [Node(toml, directory / f"node-{number}") for number in range(len(SHARES))]
         asyncio.run(self._all_listed())
@@ -142,7 +153,8 @@ class Cluster:
 
     def source(self, version: str, more: str = "") -> str:
         """Return what is published: routes that say `version`."""
-        text = COMMON.replace("ORIGIN", self.origin.address).replace("RATE", str(RATE))
+        text = COMMON.replace("ORIGIN", self.origin.address).replace("SECOND", self.second.address)
+        text = text.replace("RATE", str(RATE))
         return text.replace("VERSION", version).replace("MORE", more)
 
     def publish(self, version: str, *words: str, more: str = "") -> subprocess.CompletedProcess[str]:
@@ -160,6 +172,7 @@ class Cluster:
         for node in (self.front, *self.nodes):
             node.stop()
         self.origin.stop()
+        self.second.stop()
         self.nats.kill()
 
 
@@ -306,6 +319,21 @@ def refused_and_back(one: Cluster) -> bool:
     )
 
 
+def show_hints(one: Cluster, seconds: float) -> bool:
+    """End a server that requests at the first node meet; wait for the others to find it unhealthy."""
+    address = f"watched/{one.second.address}"
+    one.second.stop()
+    began = time.monotonic()
+    with RawClient(("127.0.0.1", one.nodes[0].port)) as client:
+        answers = [client.ask(get("/watched")).status for _request in range(50)]
+    for node in one.nodes[1:]:
+        while f"{address} is unhealthy" not in node.log and time.monotonic() < began + 60:
+            time.sleep(0.02)
+    took = time.monotonic() - began
+    print(f"hints: {answers.count(200)} of 50 requests at one node answered; the other nodes knew after {took:.1f} s")
+    return took < 10 and answers.count(200) == 50
+
+
 def show_restart(one: Cluster, seconds: float) -> bool:
     """Restart every node and NATS while plain requests go on; count those that failed."""
     runs = one.nodes[0].answer()
@@ -339,10 +367,10 @@ def show_restart(one: Cluster, seconds: float) -> bool:
 def main() -> int:
     """Run what was asked for and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--only", default="rollout,limit,restart")
+    parser.add_argument("--only", default="rollout,hints,limit,restart")
     parser.add_argument("--seconds", type=float, default=12.0)
     arguments = parser.parse_args()
-    shows = {"rollout": show_rollout, "limit": show_limit, "restart": show_restart}
+    shows = {"rollout": show_rollout, "hints": show_hints, "limit": show_limit, "restart": show_restart}
     with cluster() as one:
         missed = [name for name in arguments.only.split(",") if not shows[name](one, arguments.seconds)]
     return 1 if missed else 0
