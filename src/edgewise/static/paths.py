@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 ROOT = b"."
+_PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
+"""Paths with nothing to decode and nothing to mind, as most are."""
 _WELL_KNOWN = b".well-known"
 """The one name with a leading dot that is meant to be served (RFC 8615)."""
 
@@ -25,6 +28,8 @@ def target(path: bytes, *, hidden: bool) -> Target | None:
     Each segment is decoded by itself, so that an encoded slash makes no segment of its own. With `hidden`, names with a
     leading dot are served.
     """
+    if _PLAIN.fullmatch(path):
+        return Target(path.strip(b"/"), path[-1:] == b"/")
     if path[:1] != b"/":
         return None
     *segments, last = [unquote_to_bytes(segment) for segment in path[1:].split(b"/")]
