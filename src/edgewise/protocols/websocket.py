@@ -29,8 +29,8 @@ class FrameBoundaries:
         """May a frame be put in here?"""
         return not (self._left or self._head or self.closed)
 
-    def feed(self, data: bytes) -> None:
-        """Follow what passes."""
+    def feed(self, data: bytes | memoryview) -> None:
+        """Follow what passes; nothing of it is kept but a copy of a head that is cut off."""
         size = len(data)
         if self._left >= size:
             self._left -= size
@@ -43,7 +43,7 @@ class FrameBoundaries:
             if length > 125 or size - length != (6 if second & 0x80 else 2) or data[0] & 0x0F == _CLOSE:
                 self._walk(data)
 
-    def _walk(self, data: bytes) -> None:
+    def _walk(self, data: bytes | memoryview) -> None:
         at, size = self._left, len(data)
         while at + 2 <= size:
             first, length = data[at], data[at + 1]
@@ -59,7 +59,7 @@ class FrameBoundaries:
                 self.closed = True
             at = start + length
         self._left = max(0, at - size)
-        self._head = data[at : at + _HEAD_AT_MOST]
+        self._head = bytes(data[at : at + _HEAD_AT_MOST])
 
 
 def close_frame(code: int, *, masked: bool) -> bytes:

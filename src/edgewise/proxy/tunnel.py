@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.protocols.websocket import FrameBoundaries, close_frame
 from edgewise.proxy import attempts, lifecycle, pool
-from edgewise.proxy.wire import FOREVER, REQUEST_READ, WOULD_BLOCK, close_quietly, end_writing
+from edgewise.proxy.wire import FOREVER, REQUEST_READ, WOULD_BLOCK, Buffer, close_quietly, end_writing, kept
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -69,14 +69,18 @@ class _Side:
 class _Flow:
     """One direction: what `source` sends is written to `target`, at most one read of it waits."""
 
-    __slots__ = ("_moved", "_recv", "_send", "deaf", "ended", "frames", "out", "paused", "sent", "source", "target",
-                 "tunnel")  # fmt: skip
+    __slots__ = (
+        "_moved", "_recv", "_recv_into", "_scratch", "_send", "deaf", "ended", "frames", "out", "paused", "sent",
+        "source", "target", "tunnel",
+    )  # fmt: skip
 
     def __init__(self, tunnel: Tunnel, source: _Side, target: _Side) -> None:
         self.tunnel = tunnel
         self.source = source
         self.target = target
+        self._scratch = tunnel.engine.scratch
         self._recv = source.sock.recv
+        self._recv_into = source.sock.recv_into
         self._send = target.sock.send
         self._moved = tunnel.engine.moved.add
         self.frames: FrameBoundaries | None = None
@@ -90,25 +94,26 @@ class _Flow:
         """What the source still sends is dropped."""
 
     def relay(self) -> None:
-        """Pass one read on."""
+        """Pass one read on, by way of the worker's buffer: one of its own would be mapped and unmapped at each read."""
         if self.paused:
             self.tunnel.engine.remove_reader(self.source.fd)
             return
         try:
-            data = self._recv(REQUEST_READ)
+            size = self._recv_into(self._scratch, REQUEST_READ)
         except WOULD_BLOCK:
             return
         except OSError:
             self.tunnel.close(self.source.blame)
             return
-        if not data:
+        if not size:
             self.tunnel.half_close(self)
             return
+        data = self._scratch[:size]
         if self.frames is not None:
             self.frames.feed(data)
         self.write(data)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Write what can be written now, keep the rest and read no more meanwhile."""
         try:
             sent = self._send(data)
@@ -120,7 +125,7 @@ class _Flow:
         self.sent += sent
         self._moved(self.tunnel)
         if sent < len(data):
-            self.out = memoryview(data)[sent:]
+            self.out = kept(data, sent)
             self.paused = True
             self.tunnel.engine.add_writer(self.target.fd, self._flush)
 
