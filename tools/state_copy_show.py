@@ -2,11 +2,11 @@
 
     python tools/state_copy_show.py [--sessions 100000] [--to nats,redis] [--sync]
 
-Real servers on loopback as they are set up by default, NATS with its log on disk every two minutes, Valkey each second;
-with --sync every write is on disk before its acknowledgement, which the disk then decides the time of. Sessions are begun, read, changed and ended
-while the copy runs; then, as docs/state.md says, the app stops and the little that changed is copied again. Shows how
-long each copy took, and opens every session on the other engine: by its id, with its data, user and time left. The exit
-code is 1 when one is lost, changed, or came back after it was ended.
+Real servers on loopback as they are by default, NATS with its log on disk every two minutes, Valkey each second; with
+--sync every write is on disk before its acknowledgement, and the disk decides how long that takes. Sessions are begun,
+read, changed and ended while the copy runs; then, as docs/state.md says, the app stops and the little that changed is
+copied again. Shows how long each copy took, and opens every session on the other engine: by its id, with its data, user
+and time left. The exit code is 1 when one is lost, changed, or came back after it was ended.
 """
 
 from __future__ import annotations
@@ -114,10 +114,14 @@ def _fault(session: Session, number: int, ended: bool) -> str:
     return "" if 85_000 < session.left <= 86_400 else f"lives {session.left:.0f} s"
 
 
-def told(name: str, report: Report, seconds: float) -> None:
+def told(name: str, report: Report, seconds: float, cpu: float) -> None:
     """Print what a copy did."""
     keys = report.keys
-    print(f"  {name}: {seconds:.1f} s; {keys.found:,} keys found, {keys.written:,} written, {keys.verified:,} verified")
+    print(
+        f"  {name}: {seconds:.1f} s ({cpu:.1f} s of CPU here); {keys.found:,} keys found, {keys.written:,} written, "
+        f"{keys.removed:,} removed, {keys.verified:,} verified",
+        flush=True,
+    )
 
 
 async def move(source_url: str, target_url: str, sessions: int) -> int:
@@ -126,13 +130,13 @@ async def move(source_url: str, target_url: str, sessions: int) -> int:
     target = await open_engine(target_url, Options(patience=60.0))
     began = time.perf_counter()
     tokens, ended = await begin_all(store(source), sessions), set[str]()
-    print(f"  {sessions:,} sessions begun in {time.perf_counter() - began:.1f} s")
+    print(f"  {sessions:,} sessions begun in {time.perf_counter() - began:.1f} s", flush=True)
     stop = asyncio.Event()
     using = asyncio.ensure_future(use(store(source), tokens, ended, stop))
     for name in ("copied while they are used", "copied again, the app stopped"):
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         report = await copy_state(source, target)
-        told(name, report, time.perf_counter() - began)
+        told(name, report, time.perf_counter() - began, time.process_time() - cpu)
         stop.set()
         await using
     good, wrong = await check(store(target), tokens, ended)
@@ -158,7 +162,7 @@ def main() -> int:
             source, target = SqliteServer(Path(directory)), servers[name](Path(directory))
             source.start()
             target.start()
-            print(f"sqlite -> {name}")
+            print(f"sqlite -> {name}", flush=True)
             try:
                 wrong += asyncio.run(move(source.url, target.url, options.sessions))
             finally:
