@@ -101,7 +101,8 @@ class Arena:
         running = start(peer, directory, {**self.values(), **ports}, self.proxy_core)
         self.trees.append(running.tree)
         wait_until(lambda: answering(running.http_port), 20, f"{peer.name} to answer", running.tree)
-        wait_until(lambda: listening(running.https_port), 20, f"{peer.name} to listen for TLS", running.tree)
+        if not peer.cache_only:
+            wait_until(lambda: listening(running.https_port), 20, f"{peer.name} to listen for TLS", running.tree)
         return running
 
     def stop(self, running: Running) -> None:

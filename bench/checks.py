@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.arena import BIG_SIZE, BODY, Arena
 from bench.load import run
-from bench.peers import Running
+from bench.peers import CACHES, Running
 from bench.processes import wait_until
 from bench.websocket import FrameReader, frame
 from bench.websocket_load import connect
@@ -24,6 +24,9 @@ class CheckFailed(Exception):
 def check(running: Running, arena: Arena) -> None:
     """Raises CheckFailed naming what is missing."""
     name = running.name
+    if running.peer.cache_only:
+        _check_cache(running)
+        return
     plain = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
     with contextlib.closing(plain):
         _expect(_get(plain, "/hello") == BODY.encode(), f"{name} answers with another body")
@@ -37,9 +40,24 @@ def check(running: Running, arena: Arena) -> None:
     with contextlib.closing(secure):
         _expect(_get(secure, "/hello") == BODY.encode(), f"{name} answers with another body over TLS")
         _check_fields(running, _echo(secure), _echo(secure))
+    if running.peer.name in CACHES:
+        _check_cache(running)
     _check_http2(running, arena)
     _check_websocket(running)
     _check_log(running)
+
+
+def _check_cache(running: Running) -> None:
+    """The second answer is as old as the first, whatever cookie comes with the request."""
+    plain = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
+    found = []
+    with contextlib.closing(plain):
+        for cookie in ("a=1", "b=2"):
+            plain.request("GET", "/cached/page", headers={"Host": "shop.example.com", "Cookie": cookie})
+            response = plain.getresponse()
+            _expect(response.read() == BODY.encode(), f"{running.name} answers with another body from its cache")
+            found.append(response.getheader("X-Made"))
+    _expect(found[0] is not None and found[0] == found[1], f"{running.name} does not cache")
 
 
 def _check_fields(running: Running, first: dict[str, Any], second: dict[str, Any]) -> None:

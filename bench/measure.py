@@ -97,7 +97,8 @@ def _start_all(peers: Iterable[Peer], arena: Arena, results: Results, say: Say) 
         try:
             running = arena.proxy(peer)
             check(running, arena)
-            for scheme, port in (("http", running.http_port), ("https", running.https_port)):
+            ports = [("http", running.http_port), ("https", running.https_port)]
+            for scheme, port in ports[:1] if peer.cache_only else ports:
                 wrk(f"{scheme}://127.0.0.1:{port}/hello", seconds=1, directory=arena.directory)
         except Exception as error:
             _failed(results, say, f"{peer.name} left out: {error}")
@@ -129,7 +130,8 @@ def _measure(
         else:
             running = entrants[peer.name] = _still_running(entrants[peer.name], arena, results, say)
             sample = scenario.measure(running, arena, seconds)
-            os.truncate(running.log, 0)
+            if running.log.exists():  # Varnish keeps its log in memory
+                os.truncate(running.log, 0)
     except Exception as error:
         _failed(results, say, f"{scenario.name}, {peer.name}: {error}")
         return
@@ -158,7 +160,7 @@ def _failed(results: Results, say: Say, message: str) -> None:
 def _taking_part(scenario: Scenario, peers: Sequence[Peer]) -> list[Peer]:
     if scenario.peers:
         return [peer for peer in peers if peer.name in scenario.peers]
-    return [peer for peer in peers if not peer.variant]
+    return [peer for peer in peers if not (peer.variant or peer.cache_only)]
 
 
 def _order(peers: list[Peer], number: int) -> list[Peer]:

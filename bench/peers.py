@@ -35,6 +35,8 @@ class Peer:
     logs_to_output: bool = False
     main: bool = True
     variant: bool = False
+    cache_only: bool = False
+    """Speaks plain HTTP/1.1 and takes part in the rows that name it."""
     needs: Path = HERE
 
     def find(self) -> str | None:
@@ -120,6 +122,28 @@ PEERS = {
             main=False,
         ),
         Peer(
+            "varnish",
+            "varnishd",
+            ("varnish.vcl",),
+            (
+                "-F",
+                "-j",
+                "none",
+                "-f",
+                "@dir@/varnish.vcl",
+                "-a",
+                "127.0.0.1:@http_port@",
+                "-n",
+                "@dir@/varnish",
+                "-s",
+                "malloc,256m",
+                "-p",
+                "thread_pools=1",
+            ),
+            ("-V",),
+            cache_only=True,
+        ),
+        Peer(
             "edgewise without memo",
             options={"server_options": "memo_entries = 0"},
             variant=True,
@@ -127,6 +151,10 @@ PEERS = {
         ),
     )
 }
+
+
+CACHES = ("edgewise", "edgewise-pure", "nginx", "varnish")
+"""Those that are set up to cache."""
 
 
 @dataclass
@@ -162,7 +190,10 @@ def start(peer: Peer, directory: Path, values: dict[str, object], core: int) -> 
     merged = {"server_options": "", "route_options": "", **values, **peer.options, "dir": directory, "log": log}
     for name in peer.templates:
         (directory / name).write_text(render(TEMPLATES / name, merged))
-    command = [program, *(argument.replace("@dir@", str(directory)) for argument in peer.command)]
+    places = {"@dir@": str(directory), "@http_port@": str(values["http_port"])}
+    command = [program, *peer.command]
+    for name, place in places.items():
+        command = [argument.replace(name, place) for argument in command]
     tree = Tree(command, core=core, cwd=directory, output=output, name=peer.name, env=peer.env)
     ports = (int(str(values[name])) for name in ("http_port", "https_port", "grpc_port"))
     return Running(peer, tree, directory, log, *ports)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.arena import Arena
 from bench.load import Load, h2load, run, wrk
-from bench.peers import Running
+from bench.peers import CACHES, Running
 
 IDLE_CONNECTIONS = 10_000
 GIB = 1 << 30
@@ -250,6 +250,22 @@ SCENARIOS = (
         peers=FILES,
     ),
     Scenario("static-big", "file of 8 MiB", PER_GIB, _file_bodies, 1.0, peers=FILES),
+    Scenario(
+        "hit",
+        "cached answer of 0.4 KB, same heads",
+        MICROSECONDS,
+        _requests(_wrk("/cached/page")),
+        0.65,
+        peers=CACHES,
+    ),
+    Scenario(
+        "hit-unique",
+        "the same, unique heads",
+        MICROSECONDS,
+        _requests(_wrk("/cached/page", "visitors")),
+        1.0,
+        peers=CACHES,
+    ),
     Scenario("websocket", "WebSocket message, there and back", "CPU µs a message", _requests(_websockets)),
     Scenario(
         "flood",

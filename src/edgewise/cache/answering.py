@@ -28,11 +28,11 @@ class Hit(NamedTuple):
 
 def answer(stored: Stored, request: CacheRequest, now: float, status: bytes = b"") -> Hit:
     """Return the answer; `status`: a Cache-Status line to add. Age is always added (RFC 9111 section 4)."""
-    asked = request.conditions
+    asked = request.said.conditions
     if asked is not None and stored.status == 200:
         if outcome(asked, stored.etag or b"", _modified(stored)):
             return _not_modified(stored, now, status)
-        if request.ranged and _range_applies(stored, asked):
+        if request.said.ranged and _range_applies(stored, asked):
             spans = parse_range(asked.range, len(stored.body))
             if spans is not None and not spans:
                 return _unsatisfiable(stored, now, status)

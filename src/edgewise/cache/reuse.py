@@ -28,22 +28,22 @@ class Use(IntEnum):
 
 def decide(stored: Stored, request: CacheRequest, now: float) -> Use:
     """Return the use of a response that the store found; `now`: seconds since the epoch. The hot path is one line."""
-    if now < stored.fresh_until and request.plain:
+    if now < stored.fresh_until and request.said.plain:
         return Use.FRESH
     use = _use(stored, request, now)
-    return Use.UNSATISFIED if use == Use.VALIDATE and request.only_if_cached else use
+    return Use.UNSATISFIED if use == Use.VALIDATE and request.said.only_if_cached else use
 
 
 def _use(stored: Stored, request: CacheRequest, now: float) -> Use:
-    left = stored.fresh_until - now
-    if request.no_cache or (request.min_fresh and left < request.min_fresh):
+    said, left = request.said, stored.fresh_until - now
+    if said.no_cache or (said.min_fresh and left < said.min_fresh):
         return Use.VALIDATE
     # A response that never changes while it is fresh is not asked for again by a reload (RFC 8246 section 2).
-    if request.max_age is not None and now - stored.born > request.max_age and not (stored.immutable and left > 0):
+    if said.max_age is not None and now - stored.born > said.max_age and not (stored.immutable and left > 0):
         return Use.VALIDATE
     if left > 0:
         return Use.FRESH
-    if request.max_stale is not None and not stored.forbids_stale and -left <= request.max_stale:
+    if said.max_stale is not None and not stored.forbids_stale and -left <= said.max_stale:
         return Use.STALE
     return Use.REVALIDATE if -left < stored.stale_while_revalidate else Use.VALIDATE
 
@@ -56,6 +56,6 @@ def usable_on_error(stored: Stored, request: CacheRequest, now: float, *, discon
     if stored.strict:
         return now < stored.fresh_until
     allowed = stored.stale_on_disconnect if disconnected else stored.stale_if_error
-    if request.stale_if_error is not None and not stored.forbids_stale:
-        allowed = max(allowed, request.stale_if_error)
+    if request.said.stale_if_error is not None and not stored.forbids_stale:
+        allowed = max(allowed, request.said.stale_if_error)
     return now < stored.fresh_until + allowed

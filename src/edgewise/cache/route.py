@@ -13,7 +13,7 @@ from edgewise.cache.invalidation import invalidated
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Purge
-from edgewise.cache.request import CacheRequest, cache_request
+from edgewise.cache.request import CacheRequest, Requests, Said
 from edgewise.cache.reuse import ERRORS, decide, usable_on_error
 from edgewise.cache.reuse import Use as Reuse
 from edgewise.cache.settings import CacheSettings
@@ -55,6 +55,7 @@ class HttpCache:
         self.most_bytes = settings.most_bytes
         self._store = store
         self._keys = Keys(keys)
+        self._requests = Requests(self._keys, settings)
         self._purged = purged
         self._unshared: dict[bytes, float] = {}
         """Key -> time until which its requests go to a server one by one, the oldest first."""
@@ -63,11 +64,11 @@ class HttpCache:
 
     def request(self, head: RequestHead, scheme: bytes) -> CacheRequest | None:
         """Return what a request head says to the cache; None where it cannot be answered from one."""
-        return cache_request(head, scheme, self._keys, self.settings)
+        return self._requests.of(head, scheme)
 
     def at_once(self, request: CacheRequest, now: float) -> Whole | None:
         """Return the whole answer where it is stored, fresh and small, made once a second."""
-        if not request.straight:
+        if not request.said.straight:
             return None
         stored = self._store.find(request)
         if stored is None or now >= stored.fresh_until:
@@ -98,9 +99,9 @@ class HttpCache:
         varies = self._varies.get(request.key)
         why = Forwarded.URI_MISS if varies is None else Forwarded.VARY_MISS
         use = Use.FETCH
-        if request.only_if_cached:
+        if request.said.only_if_cached:
             use = Use.UNSATISFIED
-        elif request.no_store:
+        elif request.said.no_store:
             use, why = Use.PASS, Forwarded.REQUEST
         elif self._unshared.get(request.key, 0.0) > now:
             use = Use.PASS
@@ -170,10 +171,10 @@ class HttpCache:
     def _fetched_by(self, request: CacheRequest) -> CacheRequest:
         """Return the request as it was sent: a GET, whose answer serves HEAD too."""
         head = request.head
-        if not request.head_only:
+        if not request.said.head_only:
             return request
         asked = RequestHead(b"GET", head.target, head.path, head.query, head.minor, head.lines, head.secret)
-        return CacheRequest(asked, request.scheme, self._keys, self.settings)
+        return CacheRequest(asked, request.scheme, self._keys, Said(asked, self.settings))
 
     def _validated(
         self, request: CacheRequest, before: Stored, response: ResponseHead, asked: float, now: float, epoch: int

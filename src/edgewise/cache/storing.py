@@ -64,7 +64,7 @@ def _forbidden(request: CacheRequest, response: ResponseHead, said: Directives) 
     """Say why it must not be stored whatever it is."""
     if request.head.method != b"GET":
         return "method"
-    if request.no_store:
+    if request.said.no_store:
         return "request no-store"
     # With must-understand, no-store is for caches that do not know the status (RFC 9111 section 5.2.2.3).
     if said.no_store and not said.must_understand:
@@ -88,13 +88,13 @@ def _personal(
     names = vary_names(response.fields)
     if names is None:
         return "vary"
-    if request.authorized and not (said.public or said.must_revalidate or said.s_maxage is not None):
+    if request.said.authorized and not (said.public or said.must_revalidate or said.s_maxage is not None):
         return "authorization"
     if not settings.store_set_cookie and not _for_all(said) and _sets_cookie(response, said):
         return "set-cookie"
     if not life.explicit and not said.public and b"cookie" not in names and request.somebody():
         return "cookie"
-    return "range" if request.ranged and response.status != 200 else ""
+    return "range" if request.said.ranged and response.status != 200 else ""
 
 
 def _for_all(said: Directives) -> bool:

@@ -23,7 +23,7 @@ def look(exchange: Exchange) -> bool:
     request, now = plan.cached, time()
     if request is None:
         request = plan.cached = cache.request(plan.request, _scheme(exchange))
-    elif not plan.close and plan.request.minor and not exchange.client.closing:
+    if request is not None and not plan.close and plan.request.minor and not exchange.client.closing:
         whole = cache.at_once(request, now)
         if whole is not None:
             lifecycle.send_whole(exchange, whole.status, whole.head, whole.content)

@@ -57,7 +57,7 @@ def test_4_a_head_is_answered_from_the_response_to_get() -> None:
     one = store.find(request)
     assert one is not None
     assert decide(one, request, NOW) == Use.FRESH
-    assert request.head_only
+    assert request.said.head_only
 
 
 # ---- section 4.1 -----------------------------------------------------------------------------------------------------
