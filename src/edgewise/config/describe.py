@@ -32,6 +32,7 @@ _VALIDATED: dict[Any, str] = {
     values.check_field_name: "header name",
     values.check_field_value: "header value",
     values.check_method: "method",
+    values.check_csrf: '`true`, `false` or `"token"`',
     values.check_hash_key: "hash key",
     values.check_limit_key: "limit key",
     values.check_link: "link",

@@ -12,6 +12,7 @@ from edgewise.config.static import Static
 from edgewise.config.tls import SWITCH_VALIDATOR
 from edgewise.config.types import (
     Count,
+    CsrfCheck,
     Duration,
     FieldName,
     Fields,
@@ -175,7 +176,7 @@ class Route(Model):
     """Check the session that the gateway holds, and tell the upstream who asks; "required": refuse whoever has none."""
     login: str | None = None
     """Path where browsers that open a page without a session are sent (303); others get 401."""
-    csrf: bool | Literal["token"] = False
+    csrf: CsrfCheck = False
     """Refuse changes (403) that no page of the same origin asks for; "token": those without their session's token."""
     filters: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
     """Filters in order: import paths "package.module:attribute" or names of installed filters."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,7 @@ from edgewise.config.patterns import (
     check_rewrite,
 )
 from edgewise.config.values import (
+    check_csrf,
     check_field_name,
     check_field_value,
     check_hash_key,
@@ -116,6 +117,9 @@ Rate = Annotated[
     WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}/[smh]$"}),
 ]
 """Requests a second."""
+CsrfCheck = Annotated[
+    bool | Literal["token"], BeforeValidator(check_csrf, json_schema_input_type=bool | Literal["token"])
+]
 HashKey = Annotated[str, AfterValidator(check_hash_key)]
 ImportPath = Annotated[str, AfterValidator(check_import_path)]
 SrvName = Annotated[str, AfterValidator(check_srv)]

@@ -215,6 +215,14 @@ def check_hash_key(text: str) -> str:
     raise BadValue(f"{show(text)} is not a hash key", '"ip", "path", "session", "header:NAME" or "cookie:NAME"', close)
 
 
+def check_csrf(value: object) -> object:
+    """Return True, False or "token". Raises BadValue."""
+    if isinstance(value, bool) or value == "token":
+        return value
+    close = nearest(value, ["token"]) if isinstance(value, str) else ""
+    raise BadValue(f"{show(value)} is no check of where requests come from", 'true, false or "token"', close)
+
+
 def check_import_path(text: str) -> str:
     """Return "package.module:attribute". Raises BadValue."""
     if not _IDENTIFIERS.fullmatch(text):
