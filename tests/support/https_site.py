@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -50,10 +52,12 @@ class HttpsSite:
         self.edgewise = EdgewiseProcess(self.toml, self._directory, ports=ports)
 
     def kill(self) -> None:
-        """Kill every process at once."""
+        """Kill every process at once; return once none of them listens any more."""
         for pid in self.edgewise.tree():
             os.kill(pid, signal.SIGKILL)
         self.edgewise.process.wait()
+        ports = (self.edgewise.port, self.edgewise.tls_port, self.edgewise.admin_port)
+        wait_until(lambda: all(_refuses(port) for port in ports), "the workers are gone", 60.0)
 
     def certificates(self) -> dict[str, dict[str, Any]]:
         """Return what the admin address shows of the certificates, by name."""
@@ -120,3 +124,8 @@ class HttpsSite:
         """Stop edgewise; nothing may have crashed."""
         self.edgewise.stop()
         assert "Traceback" not in self.edgewise.log, self.edgewise.log
+
+
+def _refuses(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
