@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from support.http2_raw import (
     Http2Client,
     frame,
     request_block,
+    request_fields,
     rst_stream,
 )
-from support.raw_http import get
+from support.origin import OK, OriginConnection
+from support.raw_http import PATIENCE, get
 
 ATTACKER, OTHER = "127.0.0.2", "127.0.0.3"
 SITE = """
@@ -91,6 +95,32 @@ def test_a_connection_below_its_own_limit_counts_too(edgewise_server: Any) -> No
 def test_a_few_requests_in_vain_a_connection_are_free(edgewise_server: Any) -> None:
     edgewise = site(edgewise_server, LIMIT)
     assert [attack(edgewise, 3) for _ in range(20)] == [None] * 20
+
+
+def test_who_waits_for_a_slow_server_and_gives_up_is_not_refused(edgewise_server: Any, origin: Any) -> None:
+    waited = threading.Event()
+
+    def slow(connection: OriginConnection) -> None:
+        if b"GET /slow" in connection.read_request():
+            assert waited.wait(PATIENCE)
+        else:
+            connection.send(OK)
+
+    server = origin(slow)
+    edgewise = edgewise_server(
+        f'[server]\nlisten = ["127.0.0.1:$PORT"]\nadmin = "off"\nworkers = 1\n{LIMIT}\n'
+        f'[upstreams.app]\nservers = ["{server.address}"]\n[[routes]]\nupstream = "app"\n'
+    )
+    with Http2Client(("127.0.0.1", edgewise.port), source=ATTACKER) as client:
+        streams = [client.request(request_fields("/slow")) for _ in range(60)]
+        client.pong()
+        since = time.monotonic()
+        wait_until(lambda: time.monotonic() - since > 1.2, "the client has lost its patience")
+        client.send(b"".join(map(rst_stream, streams)))
+        client.pong()
+        waited.set()
+        assert client.get("/after").status == 200
+    assert status(edgewise, source=ATTACKER) == 200
 
 
 def test_the_log_and_the_metrics_tell(edgewise_server: Any) -> None:

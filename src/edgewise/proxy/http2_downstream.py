@@ -26,6 +26,8 @@ _TURN = 512
 """Frames decoded before others have their turn, of which heads and content count double."""
 _MOST_EVENTS = 16
 """Requests begun, ended and gone on with before others have their turn."""
+_PATIENCE = 1.0
+"""Seconds after which a request is not given up in vain: its client waited for a server that may be in trouble."""
 _UNCHARGED = 4 * GLITCH
 """Vain work that no address answers for: connections of HTTP/1.1, too, may be made to ask in vain."""
 
@@ -73,10 +75,9 @@ class Http2Downstream(Http2Wire):
     def handle(self, events: list[Event]) -> None:
         """Do what the codec says; the answers go out together."""
         codec = self.codec
-        if codec.glitches.score > self._charged + _UNCHARGED:
+        if codec.error is not None:  # the connection ends: no request is begun for that
             self._charge(codec.glitches.score)
-        if codec.error is not None:
-            return  # the connection ends: no request is begun for that
+            return
         if codec.given_up:
             self.engine.glitches.given_up += len(codec.given_up)
             events = [event for event in events if event[1] not in codec.given_up]
@@ -105,6 +106,8 @@ class Http2Downstream(Http2Wire):
                 stream.was_reset(value, by_codec=flag)
             elif kind == TRAILERS:
                 stream.received_end(passing_trailers(value))
+        if codec.glitches.score > self._charged + _UNCHARGED:
+            self._charge(codec.glitches.score)
 
     def _go_on(self) -> None:
         if not self._events or self.sock is None:
@@ -113,6 +116,10 @@ class Http2Downstream(Http2Wire):
         self._going_on = False
         events, self._events = self._events, []
         self.handle(events)
+        if self.codec.error is not None:
+            self.flush()
+            self.close()
+            return
         self.flush_later()
         if self.codec.unfinished:
             self.go_on_later()
@@ -134,7 +141,7 @@ class Http2Downstream(Http2Wire):
         """Charge the client's address with what was done in vain; end the connection if it is too much."""
         cost, self._charged = score - self._charged, score
         limit = self.engine.limits.http2_address_glitches * GLITCH
-        if limit and not self.plans.trusted:
+        if limit and cost > _UNCHARGED and not self.plans.trusted:
             glitches = self.engine.glitches
             if glitches.charge(self.peer[0], cost, limit, self.heard) and self.codec.error is None:
                 glitches.refused += 1
@@ -292,6 +299,8 @@ class Http2Stream:
         if by_codec:
             lifecycle.client_left(exchange, "client-body", "protocol error on the stream")
         else:
+            if monotonic() - exchange.started > _PATIENCE:
+                self.connection.codec.glitches.make_up(GLITCH)
             lifecycle.client_left(exchange)
 
     # ---- writing -----------------------------------------------------------------------------------------------------
