@@ -18,6 +18,7 @@ _MARKS = frozenset({"<list>", "<one>", "<table>", "<false>", "[key]"})
 _TYPES = {
     "string_type": "text in quotes",
     "int_type": "a whole number",
+    "int_parsing_size": "a smaller number",
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list in brackets",
@@ -50,7 +51,7 @@ def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mista
         bad = context["error"]
         return Mistake(path, bad.message, bad.expected, bad.nearest)
     value = _value_at(data, path, detail["input"])
-    found = "this text" if not _SECRET.isdisjoint(path[-2:]) else show(value)
+    found = "this text" if _is_secret(path) else show(value)
     if kind == "literal_error":
         return _not_a_choice(path, value, context["expected"])
     if kind in _BOUNDS:
@@ -65,6 +66,10 @@ def _mistake(path: Path, detail: ErrorDetails, data: Mapping[str, Any]) -> Mista
     if kind == "list_type" and isinstance(value, dict):
         return Mistake(path, "found one table", f"a list of tables, each written [[{dotted(path)}]]")
     return Mistake(path, f"found {found}", _TYPES.get(kind, "another value"))
+
+
+def _is_secret(path: Path) -> bool:
+    return not _SECRET.isdisjoint(path[-2:]) or path == ("cluster", "key")
 
 
 def _plain(number: float) -> float:

@@ -13,7 +13,7 @@ from edgewise.http.head import RequestHead, plain_head
 from edgewise.protocols.errors import ProtocolError
 from edgewise.router.templates import TemplateError, compile_redirect, compile_rewrite, strip_prefix
 
-VALID = re.compile(rb"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-F]{2}|%[0-9a-f]{2})*(?:\?[!-\"$-;=?-Z_a-z~%\[\]]*)?")
+VALID = re.compile(rb"/(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*(?:\?[!-\"$-;=?-Z_a-z~%\[\]]*)?")
 
 
 def head(path: bytes = b"/old/5", query: bytes | None = None, host: bytes = b"shop.example.com") -> RequestHead:
