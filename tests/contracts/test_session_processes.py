@@ -108,10 +108,10 @@ def test_no_read_is_older_than_what_was_acknowledged_before_it_while_the_writer_
     file.write_bytes(b"%012d" % 0)
     with ThreadPoolExecutor(3) as threads:
         watches = [
-            threads.submit(reader.ask, "watch", cookie=cookie, file=str(file), seconds=4.0) for reader in readers
+            threads.submit(reader.ask, "watch", cookie=cookie, file=str(file), seconds=3.0) for reader in readers
         ]
-        counting = threads.submit(counter.ask, "count", cookie=cookie, file=str(file), times=1000)
-        for _ in range(4):
+        counting = threads.submit(counter.ask, "count", cookie=cookie, file=str(file), seconds=4.0)
+        for _ in range(3):
             time.sleep(0.5)
             server.kill()
             server.start()
@@ -131,12 +131,13 @@ def test_a_writer_that_stands_still_amid_its_work_lets_nobody_read_what_is_old(
     file = tmp_path / "acknowledged"
     file.write_bytes(b"%012d" % 0)
     with ThreadPoolExecutor(2) as threads:
-        counting = threads.submit(counter.ask, "count", cookie=cookie, file=str(file), times=500)
-        for _ in range(20):
+        counting = threads.submit(counter.ask, "count", cookie=cookie, file=str(file), seconds=2.0)
+        for _ in range(12):
             time.sleep(0.01)
             server.signal(signal.SIGSTOP)
             found = reader.ask("watch", cookie=cookie, file=str(file), seconds=0.05)
             server.signal(signal.SIGCONT)
             assert found["old"] == 0
-        counting.result()
-    assert reader.read(cookie) == {"n": 500}
+        last = counting.result()["n"]
+    assert last > 0
+    assert reader.read(cookie) == {"n": last}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -48,7 +49,7 @@ async def _do(sessions: Sessions, asked: dict[str, Any]) -> dict[str, Any]:
         await sessions.revoke(asked["user"])
         return {}
     if asked["do"] == "count":
-        return await _count(sessions, cookie, asked["file"], asked["times"])
+        return await _count(sessions, cookie, asked["file"], asked["seconds"])
     if asked["do"] == "watch":
         return await _watch(sessions, cookie, asked["file"], asked["seconds"])
     known = sessions.store.recall(cookie.partition("=")[2]) if cookie else None  # type: ignore[attr-defined]
@@ -64,11 +65,12 @@ async def _do(sessions: Sessions, asked: dict[str, Any]) -> dict[str, Any]:
     return {"cookie": fields[0].partition(";")[0] if fields else cookie}
 
 
-async def _count(sessions: Sessions, cookie: str, file: str, times: int) -> dict[str, Any]:
+async def _count(sessions: Sessions, cookie: str, file: str, seconds: float) -> dict[str, Any]:
     """Count up in a session; write each number that was acknowledged into a file, before the next is begun."""
     number = 0
+    until = time.monotonic() + seconds
     with open(file, "r+b", buffering=0) as acknowledged:
-        for _ in range(times):
+        while time.monotonic() < until:
             try:
                 session = await sessions.open([cookie], HOST)
                 session["n"] = number = session["n"] + 1
