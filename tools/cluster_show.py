@@ -131,18 +131,26 @@ class Node:
 class Cluster:
     """NATS, an origin, three nodes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        """Start all of it; `stack` stops it, also where only a part started."""
         self.directory = directory
         (directory / "nats").mkdir()
         self.nats = NatsServer(directory / "nats")
+        stack.callback(self.nats.kill)
         self.nats.start()
         self.origin, self.second = Origin(), Origin()
+        stack.callback(self.origin.stop)
+        stack.callback(self.second.stop)
         toml = NODE.replace("NATS", self.nats.url).replace("KEY", KEY)
-        self.nodes = [Node(toml, directory / f"node-{number}") for number in range(len(SHARES))]
+        self.nodes: list[Node] = []
+        for number in range(len(SHARES)):
+            self.nodes.append(Node(toml, directory / f"node-{number}"))
+            stack.callback(self.nodes[-1].stop)
         asyncio.run(self._all_listed())
         self.publish("base")
         servers = ", ".join(f'"127.0.0.1:{node.port}"' for node in self.nodes)
         self.front = Node(FRONT.replace("SERVERS", servers), directory / "front")
+        stack.callback(self.front.stop)
 
     async def _all_listed(self) -> None:
         engine = await self.nats.make()
@@ -168,22 +176,11 @@ class Cluster:
         arguments = [COMMAND, "cluster", *words, "-c", str(self.nodes[0].config)]
         return subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
 
-    def stop(self) -> None:
-        for node in (self.front, *self.nodes):
-            node.stop()
-        self.origin.stop()
-        self.second.stop()
-        self.nats.kill()
-
 
 @contextmanager
 def cluster() -> Iterator[Cluster]:
-    with tempfile.TemporaryDirectory(prefix="edgewise-cluster-") as name:
-        one = Cluster(Path(name))
-        try:
-            yield one
-        finally:
-            one.stop()
+    with tempfile.TemporaryDirectory(prefix="edgewise-cluster-") as name, ExitStack() as stack:
+        yield Cluster(Path(name), stack)
 
 
 def show_limit(one: Cluster, seconds: float) -> bool:
