@@ -33,6 +33,8 @@ _SWEEP = 0.0005
 _PAUSE = 0.005
 """Seconds between two sweeps while there is more to remove: some 3,000 entries a second. Removing as fast as could be
 takes all that the disk can do, since keys are spread over the whole file, and then commits wait for it, up to 50 ms."""
+_REST = 10
+"""Times as long as a sweep took that the next one waits at least: one that took long met a busy disk."""
 _IDLE = 1.0
 """Seconds between two sweeps else."""
 
@@ -134,11 +136,19 @@ class Writer:
         self._work()
         with contextlib.suppress(sqlite3.Error):  # a full disk: told to those who write
             if time.monotonic() >= self._next_sweep and not self._checkpoints.finishing:
-                more = self._tables.sweep(_SWEEP)
-                self._next_sweep = time.monotonic() + (_PAUSE if more else _IDLE)
+                self._sweep()
             for concern in self._checkpoints.behind():
                 self._tables.checkpoint(concern)
                 self._checkpoints.finishing = False
+
+    def _sweep(self) -> None:
+        began = time.monotonic()
+        more = False
+        try:
+            more = self._tables.sweep(_SWEEP)
+        finally:
+            now = time.monotonic()
+            self._next_sweep = now + (max(_PAUSE, _REST * (now - began)) if more else _IDLE)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
