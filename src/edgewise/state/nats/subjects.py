@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]")
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPED = re.compile(r"=([0-9A-F]{2})")
 _EMPTY = "="
 """Stands for an empty token, which NATS does not allow."""
@@ -17,6 +17,8 @@ def encode(key: str) -> str:
 
 def decode(tokens: str) -> str:
     """Return the key that `encode` was given."""
+    if "=" not in tokens:
+        return tokens.replace(".", "/")
     parts = ("" if part == _EMPTY else _ESCAPED.sub(lambda m: chr(int(m[1], 16)), part) for part in tokens.split("."))
     return "/".join(parts)
 
@@ -28,4 +30,4 @@ def wildcard(prefix: str) -> str:
 
 
 def _token(part: str) -> str:
-    return "".join(c if _PLAIN.match(c) else f"={ord(c):02X}" for c in part) or _EMPTY
+    return _OTHER.sub(lambda m: f"={ord(m[0]):02X}", part) or _EMPTY
