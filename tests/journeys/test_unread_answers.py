@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,9 @@ def http1_that_does_not_read(edgewise: EdgewiseProcess, site: Site, stack: conte
 
 
 @pytest.mark.parametrize("unread", [http2_without_windows, http1_that_does_not_read])
-def test_a_client_that_leaves_takes_nobody_elses_connection_along(edgewise_server, origin, unread) -> None:
+def test_a_client_that_leaves_takes_nobody_elses_connection_along(
+    edgewise_server: Any, origin: Any, unread: Any
+) -> None:
     site = Site()
     server = origin(site)
     edgewise = edgewise_server(
