@@ -7,7 +7,7 @@ from typing import NamedTuple
 from edgewise.contracts.shared import EndpointGauges, SharedCounters
 from edgewise.protocols.grpc import Status
 
-BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+BUCKETS: tuple[float, ...] = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds in seconds that OpenTelemetry advises for `http.server.request.duration`."""
 
 CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")

@@ -108,12 +108,13 @@ def json_renderer() -> Render:
         lines = []
         for plan, client, started, connected, dispatched, first, ended, sent, request_id, context, outcome in entries:
             trace = plan.trace
+            at = floor((started + offset) * 1e3)
             began = connected or dispatched
             queue = _milliseconds(began - started) if began > started else "0.000"
             connect = _milliseconds((dispatched or ended) - connected) if connected else "0.000"
             wait = _milliseconds(first - dispatched) if first else "0.000"
             lines.append(
-                f'{{"ts":"{stamps[floor((started + offset) * 1e3)]}",{plan.log or plan_members(plan)},'
+                f'{{"ts":"{stamps[at // 1000]}{_THOUSANDTHS[at % 1000]}Z",{plan.log or plan_members(plan)},'
                 f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]},"request_id":"{request_id}",'
                 f'"trace_id":"{request_id if trace is None else trace[0]}",'
                 f'"t":{{"queue":{queue},"connect":{connect},"first":{wait},'
@@ -208,9 +209,8 @@ def _milliseconds(seconds: float) -> str:
     return f"{microseconds // 1000}{_THOUSANDTHS[microseconds % 1000]}"
 
 
-def _timestamp(milliseconds: int) -> str:
-    second, rest = divmod(milliseconds, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
+def _timestamp(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _combined_time(second: int) -> str:
