@@ -34,6 +34,16 @@ local function next_number(key)
 end
 """
 
+GET_ALL = _script("""
+local found = {}
+for i, key in ipairs(KEYS) do
+  local value = redis.call('GET', key)
+  if value then found[#found + 1] = {i, value, redis.call('PTTL', key)} end
+end
+return found
+""")
+"""KEYS: entries. Result: (number, value, ttl)s of those that are there."""
+
 SET = _script(
     _NEXT_NUMBER
     + """
