@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgewise.contracts.state import PAGE, Entry, Snapshot, StateEngine
+from edgewise.contracts.state import PAGE, Entry, Lease, Snapshot, StateEngine
 from edgewise.sessions import StateSettings
 from edgewise.state.blocking import BlockingState
 from edgewise.state.opening import Options, embedded_directory, open_engine, url_from_environment
@@ -59,7 +59,7 @@ def run_now(coroutine: Coroutine[Any, Any, Result]) -> Result:
 
 
 class ThreadState:
-    """`sessions.store.KeyValues` for threads without an event loop: calls wait, in the calling thread.
+    """What sessions and the cache need of an engine, for threads without an event loop: calls wait, in that thread.
 
     What the embedded engine keeps is read in the calling thread: the way to the engine's loop and back would cost some
     ten times more.
@@ -117,6 +117,14 @@ class ThreadState:
     async def entries(self, prefix: str, after: str = "", limit: int = PAGE) -> list[Entry]:
         """Return entries by prefix."""
         return self._state.entries(prefix, after, limit)
+
+    async def acquire(self, name: str, owner: str, ttl: float) -> Lease | None:
+        """Take a lease that nobody holds."""
+        return self._state.acquire(name, owner, ttl)
+
+    async def release(self, lease: Lease) -> None:
+        """Give a lease back."""
+        self._state.release(lease)
 
     def close(self) -> None:
         """Disconnect; the next call begins anew."""
