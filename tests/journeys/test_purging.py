@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
@@ -15,7 +12,8 @@ import pytest
 from journeys.conftest import StartEdgewise, StartOrigin
 from support.edgewise_process import EdgewiseProcess, wait_until
 from support.origin import OriginConnection
-from support.raw_http import RawClient, get, post
+from support.purging import Everywhere, Numbers, purge
+from support.raw_http import RawResponse, get, post
 
 TOML = """
 [server]
@@ -29,54 +27,6 @@ servers = ["ORIGIN"]
 upstream = "app"
 cache = { ignore_marketing = true }
 """
-
-
-class Numbers:
-    """An origin that answers each request with another number."""
-
-    def __init__(self, *lines: str) -> None:
-        self._lines = lines
-        self._lock = threading.Lock()
-        self.count = 0
-
-    def __call__(self, connection: OriginConnection) -> None:
-        while True:
-            path = connection.read_request().split()[1].decode()
-            with self._lock:
-                self.count += 1
-                number = b"%d" % self.count
-            lines = [*self._lines, f"Surrogate-Key: all key{path.partition('?')[0].replace('/', '-')}"]
-            fields = "".join(f"{line}\r\n" for line in lines).encode()
-            length = b"Content-Length: %d\r\nCache-Control: max-age=600\r\n" % len(number)
-            connection.send(b"HTTP/1.1 200 OK\r\n%b%b\r\n%b" % (length, fields, number))
-
-
-def purge(edgewise: EdgewiseProcess, **wanted: Any) -> Any:
-    """Purge by the admin address."""
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{edgewise.admin_port}/api/v1/cache/purge", json.dumps(wanted).encode(), method="POST"
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=40) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        return {"status": error.code, **json.load(error)}
-
-
-class Everywhere:
-    """A connection to each of two workers."""
-
-    def __init__(self, edgewise: EdgewiseProcess) -> None:
-        self._clients: list[RawClient] = []
-        self._edgewise = edgewise
-
-    def ask(self, path: str) -> list[bytes]:
-        """Ask by twelve new connections, which go to both workers, all but surely."""
-        found = []
-        for _ in range(12):
-            with self._edgewise.client() as client:
-                found.append(client.ask(get(path)).body)
-        return found
 
 
 @pytest.fixture
@@ -119,6 +69,7 @@ def test_a_dry_run_counts_and_changes_nothing(edgewise: EdgewiseProcess) -> None
     assert purge(edgewise, tags=["all"], dry_run=True) == {
         "purges": 1,
         "soft": False,
+        "nodes": 1,
         "dry_run": True,
         "objects": len(before),
     }
@@ -211,8 +162,46 @@ def test_the_command_purges_and_says_what_it_did(edgewise: EdgewiseProcess) -> N
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     counted = run("--tag", "all", "--dry-run")
-    assert counted.stdout == f"{len(before)} stored answers would be purged, counted over all workers\n"
+    assert counted.stdout == f"{len(before)} stored answers would be purged, counted over all workers of this node\n"
     assert run("--tag", "all", "--url", "https://example.com/b").stdout == "purged\n"
     assert not before & set(Everywhere(edgewise).ask("/a"))
     assert run().returncode == 2
     assert "is not a URL with a host" in run("--url", "/page").stderr
+
+
+def ask_to_purge(edgewise: EdgewiseProcess, path: str, *lines: str) -> RawResponse:
+    fields = "".join(f"{line}\r\n" for line in lines)
+    with edgewise.client() as client:
+        return client.ask(f"PURGE {path} HTTP/1.1\r\nHost: example.com\r\n{fields}\r\n".encode())
+
+
+def test_a_purge_request_of_those_who_may_is_heeded_by_every_worker(
+    edgewise_server: StartEdgewise, origin: StartOrigin
+) -> None:
+    toml = TOML.replace("ORIGIN", origin(Numbers()).address)
+    edgewise = edgewise_server(toml.replace("cache = {", 'cache = { purge_from = ["127.0.0.0/8"],'))
+    before, others = set(Everywhere(edgewise).ask("/a?u=http://x/")), set(Everywhere(edgewise).ask("/b"))
+    answer = ask_to_purge(edgewise, "/a?u=http://x/")
+    assert (answer.status, answer.body) == (200, b"200 Purged\n")
+    assert not before & set(Everywhere(edgewise).ask("/a?u=http://x/"))
+    assert set(Everywhere(edgewise).ask("/b")) == others
+    assert ask_to_purge(edgewise, "/", "Surrogate-Key: key-b other", "Content-Length: 0").status == 200
+    assert not others & set(Everywhere(edgewise).ask("/b"))
+    assert ask_to_purge(edgewise, "/", f"xkey: {'x' * 300}").status == 400
+
+
+def test_a_purge_request_of_others_is_refused(edgewise_server: StartEdgewise, origin: StartOrigin) -> None:
+    toml = TOML.replace("ORIGIN", origin(Numbers()).address).replace("workers = 2", "workers = 1")
+    toml = toml.replace("[upstreams", 'trusted_proxies = ["127.0.0.1"]\n[upstreams', 1)
+    edgewise = edgewise_server(toml.replace("cache = {", 'cache = { purge_from = ["10.0.0.0/8", "fd00::/8"],'))
+    before = Everywhere(edgewise).ask("/a")
+    refused = ask_to_purge(edgewise, "/a")
+    assert (refused.status, refused.get("allow")) == (405, "GET, HEAD")
+    assert ask_to_purge(edgewise, "/a", "X-Forwarded-For: 10.1.1.1, 192.0.2.1").status == 405
+    assert Everywhere(edgewise).ask("/a") == before
+    assert ask_to_purge(edgewise, "/a", "X-Forwarded-For: 192.0.2.1, 10.1.1.1").status == 200
+    assert not set(before) & set(Everywhere(edgewise).ask("/a"))
+
+
+def test_without_the_setting_purge_is_the_servers_business(edgewise: EdgewiseProcess) -> None:
+    assert ask_to_purge(edgewise, "/a").body.isdigit()

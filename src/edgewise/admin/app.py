@@ -131,13 +131,19 @@ class _Api:
         try:
             asked = msgspec.json.decode(await _content(request), type=_PurgeBody)
             orders = asked.orders()
-            counted = await self._control.purge(orders, soft=asked.soft, dry_run=asked.dry_run)
+            result = await self._control.purge(orders, soft=asked.soft, dry_run=asked.dry_run)
         except (msgspec.DecodeError, ValueError) as error:
             return problem(400, str(error))
         except TimeoutError:
             return problem(504, "not every worker has answered")
-        answer = {"purges": len(orders), "soft": asked.soft}
-        return _json(answer | {"dry_run": True, "objects": counted} if asked.dry_run else answer)
+        except StateError as error:
+            detail = f"purged on this node; the others are told once the state engine answers: {error}"
+            return problem(503, detail, headers={"Retry-After": "1"})
+        if result.late:
+            detail = f"purged on {result.nodes} nodes, but these have not said so yet: {', '.join(result.late)}"
+            return problem(504, detail, members={"late": result.late})
+        answer = {"purges": len(orders), "soft": asked.soft, "nodes": result.nodes}
+        return _json(answer | {"dry_run": True, "objects": result.objects} if asked.dry_run else answer)
 
     async def config(self, request: Request) -> Response:
         return _json(self._control.effective_config())

@@ -23,6 +23,9 @@ class WorkerStatus:
     """Open client connections."""
     requests: int
     """Exchanges finished by this worker and those it replaced."""
+    cache_objects: int = 0
+    cache_bytes: int = 0
+    """Of answers that it keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class RouteStatus:
     target: str
     """What answers: an upstream's name, `split`, `redirect` or `respond`."""
     requests: int = 0
+    cache: dict[str, int] = field(default_factory=dict)
+    """Result -> requests for which the route's cache did that (`contracts.cache.Result`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,18 @@ class PurgeOrder:
     value: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PurgeResult:
+    """What came of a purge."""
+
+    objects: int = 0
+    """Stored answers that it would concern, over all workers of this node, where they were counted."""
+    nodes: int = 1
+    """Of which every worker has purged."""
+    late: tuple[str, ...] = ()
+    """Nodes that are alive and have not said so in time."""
+
+
 class NothingShared(Exception):
     """There is no state engine that sessions could be in; the text says so."""
 
@@ -176,11 +193,12 @@ class Control(Protocol):
     async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
         """End one session on all nodes; return whose it was, None where there is none of that id."""
 
-    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> int:
-        """Purge what is stored; done once no worker finds it any more.
+    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> PurgeResult:
+        """Purge what is stored; done once no worker of any node that is alive finds it any more.
 
-        With `dry_run` only return how many stored answers, over all workers, that would concern; else 0. `soft`: stale,
-        to be validated, in place of gone. Raises ValueError for what is nothing to purge by.
+        With `dry_run` only count. `soft`: stale, to be validated, in place of gone. Raises ValueError for what is
+        nothing to purge by, TimeoutError where not every worker of this node answers, and StateError where other
+        nodes cannot be told before the engine is back.
         """
 
     async def reload(self) -> ReloadResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
@@ -18,6 +19,8 @@ MARKETING = (
 )  # fmt: skip
 """Query parameters that campaigns add and pages do not read; `*` stands for anything."""
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+"""Of a URL that has one; a query may hold another URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ def purge_url(text: str, keys: Keys) -> bytes:
 
     Raises ValueError where it has no host.
     """
-    before, mark, after = text.strip().partition("://")
-    scheme, rest = (before.lower().encode("latin-1"), after) if mark else (b"https", before)
+    named = _SCHEME.fullmatch(text.strip())
+    scheme, rest = (named[1].lower().encode(), named[2]) if named else (b"https", text.strip())
     authority, slash, target = rest.partition("/")
     path, query = split_target((slash + target or "/").encode("latin-1"))
     if not authority or scheme not in _DEFAULT_PORTS:
@@ -136,7 +139,8 @@ def purge_url(text: str, keys: Keys) -> bytes:
 
 def purge_prefix(text: str) -> bytes:
     """Return what stands for the beginning of URLs, or for a pattern, written with or without scheme."""
-    rest = text.strip().partition("://")[2] or text.strip()
+    named = _SCHEME.fullmatch(text.strip())
+    rest = named[2] if named else text.strip()
     host, slash, path = rest.partition("/")
     return (host.lower() + slash + path).encode("latin-1")
 

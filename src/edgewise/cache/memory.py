@@ -40,7 +40,7 @@ class MemoryStore:
 
     __slots__ = (
         "_doorkeeper", "_max_bytes", "_objects", "_order", "_purges", "_sweeping", "_sweeping_for", "_variants",
-        "bytes",
+        "bytes", "evictions",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int, *, second_hit: bool = False) -> None:
@@ -57,6 +57,8 @@ class MemoryStore:
         """The last purge when the sweep began."""
         self.bytes = 0
         """What the objects are taken to cost."""
+        self.evictions = 0
+        """Objects that gave way to others."""
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -119,6 +121,7 @@ class MemoryStore:
             self.discard(before)
         while self.bytes + size > self._max_bytes:
             self.discard(self._order.victim())
+            self.evictions += 1
         self._insert(stored, size)
         return True
 

@@ -12,7 +12,7 @@ from edgewise.cache.directives import joined
 from edgewise.cache.invalidation import invalidated
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.memory import MemoryStore
-from edgewise.cache.purges import Purge
+from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.request import CacheRequest, Requests, Said
 from edgewise.cache.reuse import ERRORS, decide, usable_on_error
 from edgewise.cache.reuse import Use as Reuse
@@ -20,6 +20,7 @@ from edgewise.cache.settings import CacheSettings
 from edgewise.cache.status import Forwarded
 from edgewise.cache.stored import Stored
 from edgewise.cache.storing import Refusal, judge, withheld
+from edgewise.cache.tags import named_tags
 from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
 from edgewise.cache.vary import codings
 from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use, Whole
@@ -47,9 +48,16 @@ class HttpCache:
     """What a route stores and answers from; `store` is the worker's, shared by its routes."""
 
     def __init__(
-        self, store: MemoryStore, settings: CacheSettings, keys: KeySettings, purged: Callable[[list[Purge]], None]
+        self,
+        store: MemoryStore,
+        settings: CacheSettings,
+        keys: KeySettings,
+        purged: Callable[[list[Purge], Callable[[], None] | None], None],
+        may_purge: Callable[[str], bool] = lambda ip: False,
     ) -> None:
-        """`purged` tells other workers and nodes of what a request made invalid."""
+        """`purged(purges, done)` tells other workers and nodes of what a request made invalid; `done`, where given, is
+        called once the workers have heeded it. `may_purge` tells whether a client's PURGE requests are obeyed.
+        """
         self.settings = settings
         self.key_settings = keys
         self.most_bytes = settings.most_bytes
@@ -57,6 +65,7 @@ class HttpCache:
         self._keys = Keys(keys)
         self._requests = Requests(self._keys, settings)
         self._purged = purged
+        self._may_purge = may_purge
         self._unshared: dict[bytes, float] = {}
         """Key -> time until which its requests go to a server one by one, the oldest first."""
         self._varies: dict[bytes, tuple[bytes, ...]] = {}
@@ -223,10 +232,24 @@ class HttpCache:
     def passed(self, head: RequestHead, scheme: bytes, response: ResponseHead) -> None:
         """Forget what a request changed, here and everywhere."""
         purges = invalidated(head, scheme, self._keys, response)
+        if purges:
+            self._purge(purges, None)
+
+    def purge(self, head: RequestHead, scheme: bytes, ip: str, done: Callable[[], None]) -> bool | None:
+        """Forget a URL with all its variants, or the tags that the request names, here and everywhere."""
+        if not self.settings.purge_from:
+            return None
+        if not self._may_purge(ip):
+            return False
+        tags = named_tags(head.fields)
+        by_url = Purge(Kind.URL, self._keys.url_of(head, scheme))
+        self._purge([Purge(Kind.TAG, tag) for tag in tags] or [by_url], done)
+        return True
+
+    def _purge(self, purges: list[Purge], done: Callable[[], None] | None) -> None:
         for purge in purges:
             self._store.purge(purge, time())
-        if purges:
-            self._purged(purges)
+        self._purged(purges, done)
 
     def url(self, text: str) -> bytes:
         """Return what a purge of a URL goes by. Raises ValueError where it is none with a host."""

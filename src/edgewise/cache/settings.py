@@ -38,5 +38,7 @@ class CacheSettings:
     explicitly for shared caches, and without its cookies: a session cookie given to the next visitor is a login."""
     authenticated: bool = False
     """Upstreams are told who asks, whatever the request has: every request counts as one with Authorization."""
+    purge_from: tuple[str, ...] = ()
+    """Networks of those whose PURGE requests are obeyed; none: PURGE is a method like any other."""
     most_bytes: int = 8_388_608
     """Content of an object at most."""

@@ -21,6 +21,7 @@ ID_BYTES = 8
 
 _IDS = Struct(f"{ID_BYTES}s")
 _SPACES = re.compile(rb"[ \t]+")
+_BETWEEN = re.compile(rb"[ \t,]+")
 _COMMAS = re.compile(rb"[ \t]*,[ \t]*")
 
 
@@ -38,6 +39,12 @@ def tags_of(lines: tuple[Field, ...]) -> tuple[bytes, ...]:
     # Lines of Surrogate-Key were joined by commas, which stand at the end of a tag then.
     found = [tag.rstrip(b",") for tag in _SPACES.split(keys or b"")] + _COMMAS.split((listed or b"").strip(b" \t"))
     return _bounded(found)
+
+
+def named_tags(lines: tuple[Field, ...]) -> tuple[bytes, ...]:
+    """Return the tags that a PURGE request names, in Surrogate-Key or xkey. Raises ValueError as `tags_of`."""
+    named = [joined(lines, name) or b"" for name in (b"surrogate-key", b"xkey")]
+    return _bounded([tag for value in named for tag in _BETWEEN.split(value)])
 
 
 def groups_of(lines: tuple[Field, ...], name: bytes = b"cache-groups") -> tuple[bytes, ...]:

@@ -38,7 +38,8 @@ def purge_command(
 ) -> None:
     """Have stored answers be forgotten: those that any of the options names.
 
-    Done when no worker finds them any more; an answer that was being fetched meanwhile is not stored either.
+    Done when no worker finds them any more, on no node that shares state and is alive; an answer that was being fetched
+    meanwhile is not stored either.
     """
     content = {members: list(values) for members, values in named.items() if values}
     if not content and not everything:
@@ -46,6 +47,7 @@ def purge_command(
     wanted = {**content, "all": everything, "soft": soft, "dry_run": dry_run}
     answer = or_fail(lambda: client(admin, file).post("/api/v1/cache/purge", 40.0, wanted))
     if dry_run:
-        click.echo(f"{answer['objects']} stored answers would be purged, counted over all workers")
+        click.echo(f"{answer['objects']} stored answers would be purged, counted over all workers of this node")
     else:
-        click.echo("made stale" if soft else "purged")
+        nodes = f" on {answer['nodes']} nodes" if answer["nodes"] > 1 else ""
+        click.echo(f"{'made stale' if soft else 'purged'}{nodes}")

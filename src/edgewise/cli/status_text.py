@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_RESULTS = ("hit", "stale", "miss", "revalidated", "collapsed", "bypass", "unsatisfied")
+
 
 def status_text(
     status: dict[str, Any], upstreams: Sequence[dict[str, Any]], certificates: Sequence[dict[str, Any]] = ()
@@ -31,9 +33,22 @@ def status_text(
             [(route["name"], route["target"], route["requests"]) for route in status["routes"]],
         ),
     ]
+    parts.append(cache_text(status))
     parts += [upstream_text(upstream) for upstream in upstreams]
     parts.append(certificates_text(certificates))
     return "\n\n".join(part for part in parts if part)
+
+
+def cache_text(status: dict[str, Any]) -> str:
+    """Return what is stored, and by route what the cache did; "" where nothing was asked of it."""
+    routes = [route for route in status["routes"] if route.get("cache")]
+    if not routes:
+        return ""
+    objects = sum(worker["cache_objects"] for worker in status["workers"])
+    size = sum(worker["cache_bytes"] for worker in status["workers"])
+    rows = [(route["name"], *(route["cache"].get(result, 0) for result in _RESULTS)) for route in routes]
+    columns = ("ROUTE", *(result.upper() for result in _RESULTS))
+    return f"cache: {objects} answers, {size / 1_048_576:.1f} MiB\n{table(columns, rows)}"
 
 
 def upstream_text(upstream: dict[str, Any]) -> str:

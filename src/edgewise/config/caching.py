@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgewise.config.types import Duration, FieldName, Model, Share, Size, Text
+from edgewise.config.types import Duration, FieldName, Model, Network, PositiveDuration, Share, Size, Text
 
 _Status = Annotated[str, Field(pattern="^[2-5][0-9]{2}$")]
 _Language = Annotated[str, Field(pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")]
@@ -19,6 +19,9 @@ class CacheMemory(Model):
     """Memory for stored answers, divided among the workers."""
     second_hit: bool = False
     """Keep what is asked for a second time: what is asked for once only takes no room."""
+    offline: PositiveDuration = 60.0
+    """Where nodes share state: time without word from the engine after which stored answers are validated before they
+    are used, once in each such time, since other nodes' purges are not heard."""
 
 
 class RouteCache(Model):
@@ -64,5 +67,8 @@ class RouteCache(Model):
     store_set_cookie: bool = False
     """Keep an answer together with the cookies it sets, as RFC 9111 allows. By default it is kept only where it says
     that shared caches may, and without its cookies."""
+    purge_from: list[Network] = Field(default=[])
+    """Addresses and networks whose PURGE requests are obeyed: what is stored of the URL is forgotten everywhere. By
+    default PURGE is a method like any other."""
     targets: list[FieldName] = Field(default=["CDN-Cache-Control"])
     """Fields that count in place of Cache-Control, the first that is there (RFC 9213)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -22,6 +23,24 @@ class Use(IntEnum):
     """A server is asked, once for all that ask for the same at the same time."""
     UNSATISFIED = 4
     """The client wants nothing but what is stored, and nothing fits (RFC 9111 section 5.2.1.7)."""
+
+
+class Result(IntEnum):
+    """What the cache did for a request, as logs and metrics tell it by the name in lower case."""
+
+    NONE = 0
+    """Nothing: the route has no cache, or the request did not come to it."""
+    HIT = 1
+    STALE = 2
+    """Answered from what is stored and stale, while it is renewed or because servers fail."""
+    MISS = 3
+    REVALIDATED = 4
+    """A server was asked, and said that what is stored is still good."""
+    COLLAPSED = 5
+    """Waited for what another request had asked for."""
+    BYPASS = 6
+    """Sent on by itself."""
+    UNSATISFIED = 7
 
 
 class Stored(Protocol):
@@ -159,3 +178,9 @@ class RouteCache(Protocol):
 
     def passed(self, head: RequestHead, scheme: bytes, response: ResponseHead) -> None:
         """A request went by the cache and had this answer: what it changed is invalid (RFC 9111 section 4.4)."""
+
+    def purge(self, head: RequestHead, scheme: bytes, ip: str, done: Callable[[], None]) -> bool | None:
+        """Do what a PURGE request of a client says; `done` is called once no worker of this node finds any of it.
+
+        False: this client may not; None: the method means nothing here. Raises ValueError where it names too much.
+        """

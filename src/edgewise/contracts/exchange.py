@@ -16,10 +16,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "answered", "attempting", "attempts", "body", "cache_status", "client", "connected", "context", "dispatched",
-        "end", "ended", "endpoint", "failure", "first_byte", "group", "grpc", "head", "hedge", "plan", "primary",
-        "request", "request_bytes", "request_id", "response_bytes", "retrying", "route", "set_cookie", "span_id",
-        "stale", "started", "status", "task", "tried", "upstream", "waiting",
+        "answered", "attempting", "attempts", "body", "cache_status", "cached", "client", "connected", "context",
+        "dispatched", "end", "ended", "endpoint", "failure", "first_byte", "group", "grpc", "head", "hedge", "plan",
+        "primary", "request", "request_bytes", "request_id", "response_bytes", "retrying", "route", "set_cookie",
+        "span_id", "stale", "started", "status", "task", "tried", "upstream", "waiting",
     )  # fmt: skip
 
     def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:
@@ -64,6 +64,8 @@ class Exchange:
         """`Set-Cookie` line a sticky policy wants added to the answer, b"" for none."""
         self.cache_status: bytes = b""
         """`Cache-Status` line of an answer that the route's cache let pass, b"" for none."""
+        self.cached = 0
+        """What the route's cache did (`contracts.cache.Result`)."""
         self.context: dict[str, Any] | None = None
         """Filters' own values; made on first use."""
         self.request: Any = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from edgewise.contracts.cache import Found, Stored, Use
-from edgewise.proxy import early_hints, lifecycle
+from edgewise.contracts.cache import Found, Result, Stored, Use
+from edgewise.proxy import early_hints, lifecycle, purging
 from edgewise.proxy.fills import Fill
 from edgewise.proxy.readers import Content, Reader
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edgewise.contracts.cache import RouteCache
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.plan import ResponsePlan
+
+_HIT = int(Result.HIT)
 
 
 def look(exchange: Exchange) -> bool:
@@ -26,12 +28,16 @@ def look(exchange: Exchange) -> bool:
     if request is not None and not plan.close and plan.request.minor and not exchange.client.closing:
         whole = cache.at_once(request, now)
         if whole is not None:
+            exchange.cached = _HIT
             lifecycle.send_whole(exchange, whole.status, whole.head, whole.content)
             return True
     found = cache.find(request, now)
     use = found.use
     if use is Use.PASS or use is Use.UNSATISFIED:
+        if request is None and plan.request.method == b"PURGE" and purging.purge(exchange, cache, _scheme(exchange)):
+            return True
         exchange.cache_status = found.status
+        exchange.cached = Result.BYPASS if use is Use.PASS else Result.UNSATISFIED
         if use is Use.PASS:
             return False
         lifecycle.fail(exchange, 504, "edge-cache", "nothing that is stored fits, and the client wants nothing else")
@@ -39,6 +45,7 @@ def look(exchange: Exchange) -> bool:
         _fetch(exchange, cache, request, found)
     else:
         assert found.stored is not None
+        exchange.cached = Result.STALE if use is Use.STALE else Result.HIT
         if use is Use.STALE and found.key not in exchange.client.engine.fills:
             Fill(exchange, cache, request, found).start(exchange, background=True)
         answer(exchange, cache, request, found.stored, found.status)
@@ -51,8 +58,10 @@ def _fetch(exchange: Exchange, cache: RouteCache, request: Any, found: Found) ->
         early_hints.send(exchange)
     fill = exchange.client.engine.fills.get(found.key)
     if fill is not None and cache.joins(request, fill.epoch):
+        exchange.cached = Result.COLLAPSED
         fill.wait(exchange, request)
         return
+    exchange.cached = Result.MISS
     fill = Fill(exchange, cache, request, found)
     fill.wait(exchange, request)
     fill.start(exchange)

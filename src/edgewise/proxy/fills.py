@@ -10,7 +10,7 @@ from copy import copy
 from time import monotonic, time
 from typing import Any, ClassVar
 
-from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, RouteCache, Stored, Use
+from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Result, RouteCache, Stored, Use
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
 from edgewise.http.head import NO_BODY, RequestHead, ResponseHead
@@ -19,6 +19,7 @@ from edgewise.proxy import caching, lifecycle, plans
 from edgewise.proxy.readers import Content, Reader
 from edgewise.proxy.wire import FOREVER, Buffer, Source
 
+_RESULTS = {Fate.RENEWED: Result.REVALIDATED, Fate.STOOD_IN: Result.STALE}
 _MOST_AHEAD = 1 << 20
 """Bytes that are read ahead of the slowest reader where they are not stored."""
 
@@ -151,6 +152,7 @@ class Fill:
         for reader in waiting:
             if reader is self._leader:
                 _attribute(reader.exchange, own)
+                reader.exchange.cached = _RESULTS.get(receipt.fate, Result.MISS)
                 self._answer(reader, receipt, response, receipt.status)
             else:
                 self._answer_other(reader, receipt, response)
@@ -173,6 +175,7 @@ class Fill:
             lifecycle.choose(reader.leave())
         else:
             reader.exchange.cache_status = status
+            reader.exchange.cached = Result.BYPASS
             lifecycle.send_on(reader.leave())
 
     def _answer(self, reader: Reader, receipt: Receipt, response: ResponseHead, status: bytes) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 from bisect import bisect
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from itertools import accumulate
 from random import random
 from typing import TYPE_CHECKING, Protocol
@@ -20,6 +18,7 @@ from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes, redirect_port
 from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, route_finder
+from edgewise.router.networks import within
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
 from edgewise.router.templates import compile_redirect, compile_rewrite, early_hints, strip_prefix
 from edgewise.router.upstreams import build_upstreams
@@ -101,7 +100,7 @@ def build(
         upstreams=upstreams,
         unmatched=unmatched,
         limits=_limits(config),
-        is_trusted=_trust(server.trusted_proxies),
+        is_trusted=within(server.trusted_proxies),
         accept_proxy_protocol=server.accept_proxy_protocol,
         contexts=contexts,
         match_plain=match_plain,
@@ -247,22 +246,6 @@ def _limits(config: Config) -> Limits:
         memo_entries=server.memo_entries,
         memo_bytes=server.memo_bytes,
     )
-
-
-def _trust(networks: list[str]) -> Callable[[str], bool]:
-    parsed = [ipaddress.ip_network(text, strict=False) for text in networks]
-    if not parsed:
-        return lambda ip: False
-
-    @lru_cache(maxsize=4096)
-    def is_trusted(ip: str) -> bool:
-        try:
-            address = ipaddress.ip_address(ip)
-        except ValueError:
-            return False
-        return any(address in network for network in parsed)
-
-    return is_trusted
 
 
 def _contexts(config: Config, previous: Table | None) -> ContextSet | None:

@@ -12,6 +12,7 @@ from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.route import HttpCache
 from edgewise.cache.settings import CacheSettings
+from edgewise.router.networks import within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,12 +28,16 @@ class Caches:
 
     def __init__(self, store: MemoryStore) -> None:
         self.store = store
-        self.tell: Callable[[list[Purge]], None] = lambda purges: None
+        self.tell: Callable[[list[Purge], Callable[[], None] | None], None] = _nobody_else
         """Tells other workers of what a request made invalid; this worker's store knows already."""
 
-    def purged(self, purges: list[Purge]) -> None:
-        """A request made something invalid."""
-        self.tell(purges)
+    def purged(self, purges: list[Purge], done: Callable[[], None] | None) -> None:
+        """A request made something invalid; call `done` once other workers know."""
+        self.tell(purges, done)
+
+    def figures(self) -> tuple[int, int, int]:
+        """Return bytes and objects stored, and how many gave way to others."""
+        return self.store.bytes, len(self.store), self.store.evictions
 
     def purge(self, purges: list[Purge], *, count: bool = False) -> int:
         """Purge, or with `count` only say how many stored answers that would concern; 0 where it was done."""
@@ -87,6 +92,7 @@ def route_cache(
         request_directives=spec.request_directives,
         store_set_cookie=spec.store_set_cookie,
         authenticated=authenticated,
+        purge_from=tuple(spec.purge_from),
         most_bytes=spec.max_object,
     )
     keys = KeySettings(
@@ -103,7 +109,12 @@ def route_cache(
     kept = before[name].cache if name in before else None
     if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings) == (settings, keys):
         return kept
-    return HttpCache(shared.store, settings, keys, shared.purged)
+    return HttpCache(shared.store, settings, keys, shared.purged, within(spec.purge_from))
+
+
+def _nobody_else(purges: list[Purge], done: Callable[[], None] | None) -> None:
+    if done is not None:
+        done()
 
 
 def _bytes(texts: list[str]) -> tuple[bytes, ...]:

@@ -71,7 +71,9 @@ class Children:
 
         supervisor = self._supervisor
         label = supervisor.instance.label
-        setup = ControlSetup(supervisor.generation, supervisor.shared, supervisor.admin_socket, label)
+        setup = ControlSetup(
+            supervisor.generation, supervisor.shared, supervisor.admin_socket, label, supervisor.purging.ledger
+        )
         return self._crew.control(channel, setup)
 
     def _run_state(self, channel: Channel[m.ToChild]) -> int:
@@ -148,6 +150,10 @@ class Children:
                 self._supervisor.purging.answered(child.name, number, counted)
             case m.PurgeWanted():
                 self._supervisor.purging.publish(message, child)
+            case m.PurgesPublished(numbers=numbers):
+                self._supervisor.purging.published(numbers)
+            case m.PurgesHeard():
+                self._supervisor.purging.heard(message)
             case m.ReloadWanted(request=request, candidate=candidate):
                 reloads.request(
                     lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems)),
@@ -164,6 +170,10 @@ class Children:
         """Tell the control process how every process is doing."""
         if self._control.channel is not None:
             self.send(self._control, m.State(self._supervisor.state()))
+
+    def tell_control(self, message: m.ToChild) -> None:
+        """Send to the control process; while there is none, nothing."""
+        self.send(self._control, message)
 
     def reap(self) -> None:
         """Take note of every process that ended, and start its replacement."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
     from edgewise.server.membership import Membership
+    from edgewise.server.purge_ledger import PurgeLedger
+    from edgewise.server.shared_purges import SharedPurges
 
 log = logging.getLogger("edgewise.control")
 
@@ -34,6 +36,8 @@ class ControlSetup:
     admin_socket: socket.socket | None
     label: str
     """Names the configuration; see `Instance`."""
+    purges: PurgeLedger | None
+    """As it is at the fork; None where no other node is to hear of purges."""
 
 
 class ControlProcess:
@@ -49,6 +53,7 @@ class ControlProcess:
         keeping: Keeping,
         membership: Membership,
         cluster: ClusterTasks,
+        purges: SharedPurges | None,
     ) -> None:
         self._setup = setup
         self._controller = controller
@@ -56,6 +61,7 @@ class ControlProcess:
         self._keeping = keeping
         self._membership = membership
         self._cluster = cluster
+        self._purges = purges
         self._stop = asyncio.Event()
         self._prepared: Generation | None = None
         self._link = ChildLink(loop, channel, self._heard, self._stop.set)
@@ -75,6 +81,8 @@ class ControlProcess:
         self._link.start()
         self._membership.start()
         self._cluster.start(self._controller.reload, self._membership.acknowledge)
+        if self._purges is not None:
+            self._purges.start()
         server = None
         if self._setup.admin_socket is not None:
             app = make_app(self._controller, host_names(self._setup.generation.config.server.admin))
@@ -85,6 +93,8 @@ class ControlProcess:
         self._health.close()
         await self._keeping.close()
         await self._cluster.close()
+        if self._purges is not None:
+            await self._purges.close()
         await self._membership.close()
         if server is not None:
             await server.stop()
@@ -116,7 +126,10 @@ class ControlProcess:
             case m.ReloadAnswer(request=request, generation=generation, problems=problems):
                 self._controller.reloaded(request, generation, problems)
             case m.PurgeAnswer(request=request, counted=counted):
-                self._controller.purged(request, counted)
+                self._controller.purges.answered(request, counted)
+            case m.PurgeTold():
+                if self._purges is not None:
+                    self._purges.tell(message)
             case m.Drain():
                 self._stop.set()
             case m.Reopen():
@@ -141,6 +154,7 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
     from edgewise.server.membership import Membership
+    from edgewise.server.shared_purges import SharedPurges
 
     async def serve() -> int:
         health = HealthChecks(setup.shared.flags)
@@ -149,8 +163,13 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
         controller = Controller(setup.generation, setup.shared, health, keeping)
         cluster = ClusterTasks(setup.generation, setup.shared, health, membership.id, setup.label)
         controller.cluster = cluster
+        state, purges = setup.generation.config.state, None
+        if setup.purges is not None and state is not None:
+            here = controller.purges.here
+            purges = SharedPurges(state, membership.id, setup.purges, here, lambda message: controller.send(message))
+            controller.purges.shared = purges
         process = ControlProcess(
-            asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership, cluster
+            asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership, cluster, purges
         )
         try:
             await process.run()

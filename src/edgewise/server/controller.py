@@ -14,6 +14,7 @@ from edgewise.admin.control import (
     CertificateStatus,
     HeldSession,
     PurgeOrder,
+    PurgeResult,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -29,7 +30,17 @@ from edgewise.router import route_names
 from edgewise.server import messages as m
 from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.server.purge_orders import PurgeOrders
-from edgewise.telemetry.layout import HISTOGRAM, REQUEST_BYTES, REQUESTS, ROUTE, SUM, MetricsMemory
+from edgewise.telemetry.layout import (
+    CACHE_RESULTS,
+    CACHED,
+    HISTOGRAM,
+    REQUEST_BYTES,
+    REQUESTS,
+    ROUTE,
+    SUM,
+    MetricsMemory,
+    WorkerSample,
+)
 from edgewise.telemetry.prometheus import render
 
 if TYPE_CHECKING:
@@ -52,7 +63,7 @@ class Controller:
         self._requests = itertools.count(1)
         self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
         self._sessions = HeldSessionAdmin(generation.config.state)
-        self._purges = PurgeOrders(lambda message: self.send(message))
+        self.purges = PurgeOrders(lambda message: self.send(message))
         self.cluster: ClusterTasks | None = None
         self.state: dict[str, Any] = {}
         """What the supervisor last told of the processes."""
@@ -83,7 +94,16 @@ class Controller:
     def _worker(self, process: dict[str, Any], now: float) -> WorkerStatus:
         row = self._shared.memory.workers.row(process["slot"])
         uptime = round(now - process["started"], 1) if process["started"] else 0.0
-        return WorkerStatus(process["slot"], process["pid"], uptime, connections=row[0], requests=row[REQUESTS])
+        sample = WorkerSample(*row[:REQUESTS])
+        return WorkerStatus(
+            process["slot"],
+            process["pid"],
+            uptime,
+            sample.connections,
+            row[REQUESTS],
+            sample.cache_objects,
+            sample.cache_bytes,
+        )
 
     def _named_routes(self) -> list[tuple[Route, str]]:
         config = self._generation.config
@@ -92,7 +112,10 @@ class Controller:
     def _route(self, spec: Route, name: str) -> RouteStatus:
         kinds = ("split", "redirect", "respond", "static")
         target = spec.upstream or next(kind for kind in kinds if getattr(spec, kind))
-        return RouteStatus(name, target, route_requests(self._shared.memory, self._generation.routes[name]))
+        memory, slot = self._shared.memory, self._generation.routes[name]
+        cached = memory.routes.sums(slot * ROUTE + CACHED, (slot + 1) * ROUTE)
+        done = {result: count for result, count in zip(CACHE_RESULTS, cached, strict=True) if count}
+        return RouteStatus(name, target, route_requests(memory, slot), done)
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
         """Return the state of every server."""
@@ -159,13 +182,11 @@ class Controller:
         """End one session on all nodes."""
         return await self._sessions.revoke_one(handle, namespaces)
 
-    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> int:
-        """Have every worker purge, and wait until all have."""
-        return await self._purges.purge(orders, soft=soft, dry_run=dry_run)
-
-    def purged(self, request: int, counted: int) -> None:
-        """Take the supervisor's answer: every worker purged."""
-        self._purges.answered(request, counted)
+    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> PurgeResult:
+        """Have every worker of every node purge, and wait until all have; or count what this node stores."""
+        if dry_run:
+            return PurgeResult(await self.purges.count(orders))
+        return await self.purges.purge(orders, soft=soft)
 
     async def reload(self, candidate: str = "") -> ReloadResult:
         """Have the supervisor read its configuration again, and wait for what comes of it.

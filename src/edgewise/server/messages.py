@@ -156,22 +156,47 @@ class Purged(msgspec.Struct, tag="purged"):
 
 
 class PurgeWanted(msgspec.Struct, tag="purge_wanted"):
-    """Have every other worker purge; from the control process answered by PurgeAnswer."""
+    """Have every other worker purge, and other nodes told; answered by PurgeAnswer."""
 
     request: int
     """0: no answer is needed."""
     purges: list[PurgeSpec]
     count: bool = False
+    heard: bool = False
+    """From other nodes, which are not to be told again."""
 
 
 class PurgeAnswer(msgspec.Struct, tag="purge_answer"):
-    """To the control process: every worker did what PurgeWanted said."""
+    """To whom sent PurgeWanted: every worker of this node did what it said."""
 
     request: int
     counted: int
 
 
-_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | Purge
-ToChild = _ToWorker | ReloadAnswer | State | CertificatesAnswer | PurgeAnswer
+class PurgeTold(msgspec.Struct, tag="purge_told"):
+    """To the control process: other nodes are to hear of these purges; answered by PurgesPublished."""
+
+    number: int
+    purges: list[PurgeSpec]
+    request: int
+    """Of the control process's PurgeWanted that asked for them; 0 where a worker did."""
+
+
+class PurgesPublished(msgspec.Struct, tag="purges_published"):
+    """From the control process: what these PurgeTold said is with the engine."""
+
+    numbers: list[int]
+
+
+class PurgesHeard(msgspec.Struct, tag="purges_heard"):
+    """From the control process: every worker has done what nodes published up to here."""
+
+    cursor: int
+    known: float
+    """Monotonic seconds up to which nothing more was published; 0: not known."""
+
+
+_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | Purge | PurgeAnswer
+ToChild = _ToWorker | ReloadAnswer | State | CertificatesAnswer | PurgeTold
 _Answers = Ready | Prepared | Committed | CertificatesTaken | Purged
-ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | PurgeWanted
+ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | PurgeWanted | PurgesPublished | PurgesHeard

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from edgewise.router.caching import Caches
 from edgewise.telemetry.access_log import AccessLog
 from edgewise.telemetry.layout import MetricsMemory, WorkerSample
 from edgewise.telemetry.metrics import MetricsObserver
@@ -27,12 +28,18 @@ class Observers:
         self._metrics = MetricsObserver(memory, slot, self._sample)
         self._spec: AccessLogSpec | None = None
         self._log: AccessLog | None = None
+        self._caches: Caches | None = None
         self._next: tuple[AccessLogSpec, AccessLog | None] | None = None
         self._replaced: list[AccessLog] = []
         """Logs of earlier generations: exchanges that began there still write to them."""
 
     def _sample(self) -> WorkerSample:
-        return WorkerSample(*self._figures(), sum(log.dropped for log in self._logs()))
+        connections, active, memo, accepted, hits, misses, refused, given_up = self._figures()
+        size, objects, evictions = (0, 0, 0) if self._caches is None else self._caches.figures()
+        dropped = sum(log.dropped for log in self._logs())
+        return WorkerSample(
+            connections, active, memo, size, objects, accepted, hits, misses, refused, given_up, dropped, evictions
+        )
 
     def _logs(self) -> list[AccessLog]:
         return [*self._replaced, self._log] if self._log is not None else self._replaced
@@ -54,6 +61,7 @@ class Observers:
 
     def commit(self, table: Table) -> None:
         """Join the observers to every route of `table`."""
+        self._caches = table.caches if isinstance(table.caches, Caches) else None
         if self._next is not None:
             if self._log is not None:
                 self._replaced.append(self._log)

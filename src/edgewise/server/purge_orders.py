@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from edgewise.admin.control import PurgeOrder
+from edgewise.admin.control import PurgeOrder, PurgeResult
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.purges import Kind
 from edgewise.cache.tags import LONGEST_TAG
 from edgewise.server import messages as m
 
+if TYPE_CHECKING:
+    from edgewise.server.shared_purges import SharedPurges
+
 _LONGEST = 8192
 """Characters of a URL, prefix or pattern."""
 _PATIENCE = 30.0
 """Seconds within which every worker must have purged."""
+_OF_NODES = 15.0
+"""The same of other nodes; above the time after which one that died is not listed any more."""
 
 
 class PurgeOrders:
@@ -25,15 +31,36 @@ class PurgeOrders:
         self._send = send
         self._requests = itertools.count(1)
         self._answers: dict[int, asyncio.Future[int]] = {}
+        self.shared: SharedPurges | None = None
+        """The other nodes, where there can be some."""
 
-    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> int:
-        """Have every worker purge. Raises ValueError for what is nothing to purge by, and TimeoutError."""
-        for order in orders:
-            _check(order)
+    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool) -> PurgeResult:
+        """Have every worker of every node purge. Raises ValueError for what is nothing to purge by, TimeoutError where
+        not every worker of this node answers, and StateUnavailable where other nodes cannot be told for now."""
+        specs = _specs(orders, soft=soft)
         request = next(self._requests)
+        if self.shared is None:
+            await self._ask(m.PurgeWanted(request, specs))
+            return PurgeResult()
+        published = self.shared.expect(request)
+        try:
+            await self._ask(m.PurgeWanted(request, specs))
+            return PurgeResult(0, *await self.shared.everywhere(published, _OF_NODES))
+        finally:
+            published.cancel()
+
+    async def count(self, orders: Sequence[PurgeOrder]) -> int:
+        """Count what is stored here that would be purged. Raises ValueError and TimeoutError."""
+        return await self._ask(m.PurgeWanted(next(self._requests), _specs(orders, soft=False), count=True))
+
+    async def here(self, purges: list[m.PurgeSpec]) -> None:
+        """Have every worker of this node do what another node told. Raises TimeoutError."""
+        await self._ask(m.PurgeWanted(next(self._requests), purges, heard=True))
+
+    async def _ask(self, wanted: m.PurgeWanted) -> int:
+        request = wanted.request
         future = self._answers[request] = asyncio.get_running_loop().create_future()
-        specs = [m.PurgeSpec(order.kind, order.value, soft) for order in orders]
-        self._send(m.PurgeWanted(request, specs, dry_run))
+        self._send(wanted)
         try:
             async with asyncio.timeout(_PATIENCE):
                 counted: int = await future
@@ -46,6 +73,13 @@ class PurgeOrders:
         future = self._answers.get(request)
         if future is not None and not future.done():
             future.set_result(counted)
+
+
+def _specs(orders: Sequence[PurgeOrder], *, soft: bool) -> list[m.PurgeSpec]:
+    """Return checked orders as messages say them. Raises ValueError."""
+    for order in orders:
+        _check(order)
+    return [m.PurgeSpec(order.kind, order.value, soft) for order in orders]
 
 
 def _check(order: PurgeOrder) -> None:

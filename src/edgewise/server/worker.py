@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import logging
 import signal
 import socket
@@ -114,6 +115,9 @@ class Worker:
         self._resolution: Resolution | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._limits = Sharing(self._open_state)
+        self._purge_requests = itertools.count(1)
+        self._purging: dict[int, Callable[[], None]] = {}
+        """Request -> what is called once the other workers have purged."""
         self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
 
     def start(self) -> None:
@@ -194,13 +198,22 @@ class Worker:
         if not isinstance(caches, Caches):
             return 0
         routes = self._current.routes
-        found = [purge for spec in specs for purge in purges(spec.kind, spec.value, soft=spec.soft, routes=routes)]
+        found: list[Purge] = []
+        for spec in specs:
+            try:
+                found += purges(spec.kind, spec.value, soft=spec.soft, routes=routes)
+            except ValueError as error:  # of another release, or of an engine that others can write to
+                log.error("nothing to purge by: %s", error)
         return caches.purge(found, count=count)
 
-    def _tell_purges(self, made: list[Purge]) -> None:
-        """A request made something invalid: the other workers forget it too."""
+    def _tell_purges(self, made: list[Purge], done: Callable[[], None] | None) -> None:
+        """A request made something invalid: the other workers forget it too; then call `done`."""
         specs = [m.PurgeSpec(purge.kind, purge.value.decode("latin-1"), purge.soft) for purge in made]
-        self._link.send(m.PurgeWanted(0, specs))
+        request = 0
+        if done is not None:
+            request = next(self._purge_requests)
+            self._purging[request] = done
+        self._link.send(m.PurgeWanted(request, specs))
 
     def _listen(self, listener: Listener, sock: socket.socket) -> None:
         self._sockets[listener] = sock
@@ -223,6 +236,8 @@ class Worker:
                 self._take_certificates(message)
             case m.Purge(number=number, purges=specs, count=count):
                 self._link.send(m.Purged(number, self._purge(specs, count=count)))
+            case m.PurgeAnswer(request=request):
+                self._purging.pop(request)()
             case _:
                 log.error("unexpected message: %r", message)
 

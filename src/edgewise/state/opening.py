@@ -51,6 +51,11 @@ def embedded_directory(url: str) -> Path | None:
     return Path(rest) if scheme == "sqlite" else None
 
 
+def shared_by_nodes(url: str) -> bool:
+    """Can several nodes use this engine?"""
+    return embedded_directory(url) is None
+
+
 def url_from_environment(environ: Mapping[str, str] = os.environ) -> str:
     """Return where the edgewise that runs this process keeps state. Raises StateError."""
     url = environ.get(VARIABLE)

@@ -60,6 +60,7 @@ class AccessLog:
                     exchange.end,
                     exchange.failure,
                     None if exchange.grpc is None else exchange.grpc.status,
+                    exchange.cached,
                 ),
             )
         )

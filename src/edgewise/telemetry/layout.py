@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from edgewise.contracts.cache import Result
 from edgewise.contracts.shared import EndpointGauges, SharedCounters
 from edgewise.protocols.grpc import Status
 
@@ -29,7 +30,10 @@ TUNNELS = REQUEST_BYTES + 4
 CALLS = REQUEST_BYTES + 5
 """The first of the cells that count gRPC answers by their status."""
 GRPC_STATUSES = (*(str(int(status)) for status in Status), "other")
-ROUTE = CALLS + len(GRPC_STATUSES)
+CACHED = CALLS + len(GRPC_STATUSES)
+"""The first of the cells that count what the cache did."""
+CACHE_RESULTS = tuple(result.name.lower() for result in Result if result)
+ROUTE = CACHED + len(CACHE_RESULTS)
 """Cells of one route."""
 SUMS = frozenset(range(SUM, REQUEST_BYTES, HISTOGRAM))
 """Cells of a route that hold doubles."""
@@ -41,7 +45,7 @@ CLASS_START = tuple(
 
 
 class WorkerSample(NamedTuple):
-    """How a worker is doing: the first three say how things are now, the others only grow."""
+    """How a worker is doing: the first five say how things are now, the others only grow."""
 
     connections: int = 0
     """Open client connections."""
@@ -49,6 +53,9 @@ class WorkerSample(NamedTuple):
     """Exchanges under way."""
     memo_bytes: int = 0
     """Bytes kept by the memo of plans."""
+    cache_bytes: int = 0
+    cache_objects: int = 0
+    """Answers that the HTTP cache keeps."""
     accepted: int = 0
     """Client connections ever accepted."""
     memo_hits: int = 0
@@ -59,9 +66,11 @@ class WorkerSample(NamedTuple):
     """Requests that were never begun: their reset came along with them."""
     log_drops: int = 0
     """Access-log lines lost to a full disk or a closed pipe."""
+    cache_evictions: int = 0
+    """Answers that gave way to others for want of room."""
 
 
-WORKER_GAUGES = 3
+WORKER_GAUGES = 5
 """Fields at the start of WorkerSample that die with their worker."""
 REQUESTS = len(WorkerSample._fields)
 """Cell of a worker's row that counts finished exchanges."""

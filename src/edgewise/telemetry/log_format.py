@@ -13,11 +13,14 @@ from collections.abc import Callable, Sequence
 from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from edgewise.contracts.cache import Result
+
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
     from edgewise.contracts.plan import Plan
     from edgewise.http.head import RequestHead
 
+_RESULTS = tuple(result.name.lower() for result in Result)
 _MEMO = 4096
 """Entries of a memo at most; it starts anew when full."""
 
@@ -33,6 +36,8 @@ class Outcome(NamedTuple):
     end: str
     failure: str
     grpc_status: int | None = None
+    cached: int = 0
+    """What the cache did (`contracts.cache.Result`)."""
 
 
 class Entry(NamedTuple):
@@ -183,13 +188,14 @@ def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
 
 
 def _json_outcome(outcome: Outcome) -> str:
-    status, request_bytes, attempts, group, endpoint, end, failure, grpc_status = outcome
+    status, request_bytes, attempts, group, endpoint, end, failure, grpc_status, cached = outcome
     upstream = json_string("" if group is None else group.name)
     server = json_string("" if endpoint is None else endpoint.name)
+    cache = f',"cache":"{_RESULTS[cached]}"' if cached else ""
     call = "" if grpc_status is None else f',"grpc_status":{grpc_status}'
     return (
         f'"status":{status},"bytes_in":{request_bytes},"upstream":{upstream},"server":{server},"attempts":{attempts},'
-        f'"end":{json_string(end)},"failure":{json_string(failure)}{call}'
+        f'"end":{json_string(end)},"failure":{json_string(failure)}{call}{cache}'
     )
 
 

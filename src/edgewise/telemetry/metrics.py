@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.telemetry.layout import (
     BUCKETS,
+    CACHED,
     CALLS,
     CLASS_START,
     FAILURES,
@@ -85,6 +86,8 @@ class MetricsObserver:
             cells[FAILURES] += 1
         if exchange.grpc is not None and exchange.grpc.status is not None:
             cells[CALLS + min(exchange.grpc.status, len(GRPC_STATUSES) - 1)] += 1
+        if exchange.cached:
+            cells[CACHED - 1 + exchange.cached] += 1
 
     def progress(self, exchange: Exchange) -> None:
         """Count what an open tunnel relayed since the last time; its first time is its beginning."""

@@ -11,6 +11,8 @@ from itertools import accumulate
 from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointFlags
 from edgewise.telemetry.layout import (
     BUCKETS,
+    CACHE_RESULTS,
+    CACHED,
     CALLS,
     CLASSES,
     FAILURES,
@@ -82,6 +84,11 @@ _CLUSTER_FIELDS = (
     ("edgewise_cluster_hints_heeded_total", "counter", "Hints of other nodes that made this one look.", "heeded"),
     ("edgewise_cluster_hints_passed_over_total", "counter", "Hints too old, too many or not sealed.", "passed over"),
 )
+_CACHE_FIELDS = (
+    ("edgewise_cache_bytes", "gauge", "Memory that stored answers take.", "cache_bytes"),
+    ("edgewise_cache_objects", "gauge", "Stored answers.", "cache_objects"),
+    ("edgewise_cache_evictions_total", "counter", "Stored answers that gave way to others.", "cache_evictions"),
+)
 
 
 def render(
@@ -131,6 +138,13 @@ def _route_lines(memory: MetricsMemory, routes: Mapping[str, int]) -> Iterator[s
         if row[CALLS + index]
     ]
     yield from _family("edgewise_grpc_responses_total", "counter", "gRPC calls by the status that ended them.", calls)
+    cached = [
+        (_labels(http_route=route, result=result), row[CACHED + index])
+        for route, row in cells.items()
+        if any(row[CACHED:])
+        for index, result in enumerate(CACHE_RESULTS)
+    ]
+    yield from _family("edgewise_cache_requests_total", "counter", "Requests by what the cache did for them.", cached)
 
 
 def _histograms(route: str) -> Iterator[tuple[int, str]]:
@@ -174,6 +188,10 @@ def _worker_lines(memory: MetricsMemory) -> Iterator[str]:
     for name, kind, text, field in _WORKER_FIELDS:
         cell = WorkerSample._fields.index(field)
         yield from _family(name, kind, text, [("", sum(row[cell] for row in rows))])
+    for name, kind, text, field in _CACHE_FIELDS:
+        cell = WorkerSample._fields.index(field)
+        samples = [(_labels(worker=str(worker)), row[cell]) for worker, row in enumerate(rows)]
+        yield from _family(name, kind, text, samples)
     by_worker = [(_labels(worker=str(worker)), row[REQUESTS]) for worker, row in enumerate(rows)]
     yield from _family("edgewise_worker_requests_total", "counter", "Exchanges a worker finished.", by_worker)
 

@@ -28,8 +28,9 @@ def test_readiness_follows_the_workers(ask: Ask, control: Any) -> None:
 def test_status_names_workers_and_routes(ask: Ask) -> None:
     status = ask("GET", "/api/v1/status").json()
     assert (status["version"], status["generation"], status["ready"]) == ("1.2.3", 3, True)
-    assert status["workers"] == [{"index": 0, "pid": 4711, "uptime": 93784.0, "connections": 12, "requests": 99}]
-    assert status["routes"] == [{"name": "shop", "target": "upstream shop", "requests": 0}]
+    worker = {"index": 0, "pid": 4711, "uptime": 93784.0, "connections": 12, "requests": 99}
+    assert status["workers"] == [{**worker, "cache_objects": 0, "cache_bytes": 0}]
+    assert status["routes"] == [{"name": "shop", "target": "upstream shop", "requests": 0, "cache": {}}]
 
 
 def test_upstreams_show_each_server_with_its_reason(ask: Ask) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewise.cache.cookies import Counting
-from edgewise.cache.key import MARKETING, Keys, KeySettings, normal_authority
+from edgewise.cache.key import MARKETING, Keys, KeySettings, normal_authority, purge_prefix, purge_url
 from support.cache import Lines, request_head
 
 
@@ -99,3 +99,20 @@ def test_cookies_that_scripts_set_for_themselves_do_not_count() -> None:
     assert counting.of(fields) == b"_gaming=1; a=1; b=2"
     assert Counting(()).of(fields) == b""
     assert Counting((b"sess*",)).of(request_head("/", {"Cookie": "sessionid=1; Sess=2"}).fields) == b"sessionid=1"
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://Example.com/a?next=http://other.com/", b"example.com/a?next=http://other.com/"),
+        ("example.com/a?next=http://other.com/", b"example.com/a?next=http://other.com/"),
+        ("example.com:443", b"example.com/"),
+    ],
+)
+def test_a_url_in_a_query_is_no_scheme(text: str, url: bytes) -> None:
+    assert purge_url(text, Keys(KeySettings())) == url
+    assert purge_prefix(text).startswith(url.partition(b"/")[0])
+
+
+def test_a_prefix_with_a_url_in_its_query_is_taken_whole() -> None:
+    assert purge_prefix("example.com/a?next=http://other.com") == b"example.com/a?next=http://other.com"
