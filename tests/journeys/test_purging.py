@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgewise import AdminError
+from edgewise import purge as purge_by_call
 from journeys.conftest import StartEdgewise, StartOrigin
-from support.edgewise_process import EdgewiseProcess, wait_until
+from support.edgewise_process import EdgewiseProcess, free_port, wait_until
 from support.origin import OriginConnection
 from support.purging import Everywhere, Numbers, purge
 from support.raw_http import RawResponse, get, post
@@ -205,3 +209,49 @@ def test_a_purge_request_of_others_is_refused(edgewise_server: StartEdgewise, or
 
 def test_without_the_setting_purge_is_the_servers_business(edgewise: EdgewiseProcess) -> None:
     assert ask_to_purge(edgewise, "/a").body.isdigit()
+
+
+APP = """
+import asyncio
+import edgewise
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/purge":
+        told = repr(edgewise.purge(tags="page", urls=["example.com/other"]))
+    elif path == "/apurge":
+        told = repr(asyncio.run(edgewise.apurge(all=True, dry_run=True)))
+    else:
+        app.count += 1
+        told = str(app.count)
+    fields = [("Content-Type", "text/plain"), ("Surrogate-Key", "page")]
+    start_response("200 OK", [*fields, ("Cache-Control", "max-age=600" if path == "/a" else "no-store")])
+    return [told.encode()]
+
+app.count = 0
+"""
+
+
+def test_an_app_that_edgewise_runs_purges_by_a_call(edgewise_server: StartEdgewise, tmp_path: Path) -> None:
+    (tmp_path / "purging_app.py").write_text(APP)
+    toml = TOML.replace('servers = ["ORIGIN"]', 'app = "purging_app:app"')
+    edgewise = edgewise_server(toml, env={"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])})
+    before = set(Everywhere(edgewise).ask("/a"))
+    with edgewise.client() as client:
+        assert client.ask(get("/apurge")).body == b"Purged(nodes=1, objects=%d)" % len(before)
+        assert client.ask(get("/purge")).body == b"Purged(nodes=1, objects=0)"
+    assert not before & set(Everywhere(edgewise).ask("/a"))
+
+
+def test_what_keeps_a_call_from_purging_is_said(edgewise: EdgewiseProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGEWISE_ADMIN", raising=False)
+    with pytest.raises(AdminError, match="no admin address: name one"):
+        purge_by_call(tags="a")
+    with pytest.raises(AdminError, match="is it running"):
+        purge_by_call(tags="a", admin=f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("EDGEWISE_ADMIN", f"127.0.0.1:{edgewise.admin_port}")
+    with pytest.raises(AdminError, match="names 1 to"):
+        purge_by_call()
+    with pytest.raises(AdminError, match="is not a URL with a host"):
+        purge_by_call(urls="/a")
+    assert purge_by_call(hosts=["example.com"]) == (1, 0)

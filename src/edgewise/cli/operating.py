@@ -15,7 +15,7 @@ from edgewise.cli.configuration import DEFAULT_FILE, config_option
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgewise.cli.admin_client import AdminClient
+    from edgewise.admin.client import AdminClient
 
 DEFAULT_ADMIN = "127.0.0.1:9900"
 admin_option = click.option(
@@ -51,14 +51,14 @@ def admin_address(admin: str | None, file: Path | None) -> str:
 
 def client(admin: str | None, file: Path | None) -> AdminClient:
     """Return a client of the chosen admin address."""
-    from edgewise.cli.admin_client import AdminClient
+    from edgewise.admin.client import AdminClient
 
     return AdminClient(admin_address(admin, file))
 
 
 def or_fail(call: Callable[[], Any]) -> Any:
     """Return what `call` returns; show what the admin address refuses, or that it is not there, in one line."""
-    from edgewise.cli.admin_client import AdminError
+    from edgewise.admin.client import AdminError
 
     try:
         return call()
@@ -74,7 +74,7 @@ def reload_command(file: Path | None, admin: str | None) -> None:
 
     Exit status 1 when the new configuration cannot be used: then the old one goes on.
     """
-    from edgewise.cli.admin_client import AdminError
+    from edgewise.admin.client import AdminError
 
     address = client(admin, file)
     try:

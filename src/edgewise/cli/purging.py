@@ -41,11 +41,13 @@ def purge_command(
     Done when no worker finds them any more, on no node that shares state and is alive; an answer that was being fetched
     meanwhile is not stored either.
     """
+    from edgewise.admin.purging import PATH, PATIENCE
+
     content = {members: list(values) for members, values in named.items() if values}
     if not content and not everything:
         raise click.UsageError("say what to purge: --url, --prefix, --host, --tag, --pattern or --all")
     wanted = {**content, "all": everything, "soft": soft, "dry_run": dry_run}
-    answer = or_fail(lambda: client(admin, file).post("/api/v1/cache/purge", 40.0, wanted))
+    answer = or_fail(lambda: client(admin, file).post(PATH, PATIENCE, wanted))
     if dry_run:
         click.echo(f"{answer['objects']} stored answers would be purged, counted over all workers of this node")
     else:

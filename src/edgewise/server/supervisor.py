@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from edgewise.admin.purging import VARIABLE as ADMIN_VARIABLE
 from edgewise.server import notify
 from edgewise.server.apps import app_specs
 from edgewise.server.certificates import Certificates
@@ -100,6 +101,9 @@ class Supervisor:
             if config.server.admin is not None:
                 self._admin = open_listener(Listener("plain", config.server.admin), 1)
                 self.admin_socket = self._admin.sockets[0]
+                os.environ[ADMIN_VARIABLE] = bound_address(config.server.admin, self.admin_socket)
+            else:
+                os.environ.pop(ADMIN_VARIABLE, None)  # that of an edgewise which runs this one
         except BaseException:
             self.listeners.close()
             self.instance.close()

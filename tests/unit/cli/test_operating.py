@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgewise.cli.admin_client import AdminClient, AdminError
+from edgewise.admin.client import AdminClient, AdminError
 from edgewise.cli.operating import DEFAULT_ADMIN, admin_address, problem_line
 
 
