@@ -116,3 +116,10 @@ def test_what_a_call_varies_on_belongs_to_its_key_but_not_to_all_its_variants() 
     assert keys.of((1,), {}) != english
     assert keys.of_all_variants((1,), {}) == common
     assert keys.of_all_variants((3,), {}) != common
+
+
+def test_a_call_that_the_function_would_refuse_has_no_key() -> None:
+    keys = FunctionKeys(two, None, None, None)
+    for args, kwargs in (((), {}), ((1, 2, 3), {}), ((1,), {"a": 1}), ((1,), {"c": 1}), ((), {"b": 1})):
+        with pytest.raises(TypeError):
+            keys.of(args, kwargs)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
-from edgewise.contrib.cache.app_cache import AppCache, check_times
+from edgewise.contrib.cache.app_cache import AppCache, Recalled, check_times
 from edgewise.contrib.cache.filling import MISSING, Wanted
 from edgewise.contrib.cache.keys import FunctionKeys
 from edgewise.contrib.cache.store import tag_digests
@@ -40,20 +40,20 @@ class _Terms:
         self._tags = tags if callable(tags) else tuple(tags)
         self._digests = [] if callable(tags) else tag_digests(self._tags)  # type: ignore[arg-type]
         self.ttl, self.stale, self.lease = times
-        self._cache = cache
+        self.cache = cache
+        """None until the first call for the default one, whose engine may be known only then."""
         self._codec = codec
 
-    @property
-    def cache(self) -> AppCache:
-        """The cache, made when first needed, as the engine may be known only then."""
-        if self._cache is None:
-            self._cache = default_cache()
-        return self._cache
+    def recall(self, key: str) -> Recalled:
+        """Return what memory has of a call."""
+        cache = self.cache or self.opened()
+        return cache.recall(key, self._codec or cache.codec)
 
-    @property
-    def codec(self) -> Codec:
-        """How values are written."""
-        return self._codec or self.cache.codec
+    def opened(self) -> AppCache:
+        """Return the cache."""
+        if self.cache is None:
+            self.cache = default_cache()
+        return self.cache
 
     def wanted(
         self, key: str, compute: Callable[[], Coroutine[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -62,7 +62,8 @@ class _Terms:
         tags = tag_digests(self._tags(*args, **kwargs)) if callable(self._tags) else list(self._digests)
         if self.keys.vary_on:
             tags.append(self.keys.of_all_variants(args, kwargs))
-        return Wanted(key, compute, self.codec, self.ttl, tuple(tags), self.stale, self.lease)
+        codec = self._codec or self.opened().codec
+        return Wanted(key, compute, codec, self.ttl, tuple(tags), self.stale, self.lease)
 
 
 class CachedFunction(Generic[P, R]):
@@ -75,26 +76,26 @@ class CachedFunction(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the result of an earlier call, or that of one made now."""
-        terms = self._terms
-        key = terms.keys.of(args, kwargs)
-        cache = terms.cache
-        recalled = cache.recall(key, terms.codec)
-        if recalled[0] is MISSING or recalled[1] is not None:
-            function = self.__wrapped__
+        key = self._terms.keys.of(args, kwargs)
+        recalled = self._terms.recall(key)
+        value, due = recalled
+        if value is MISSING or due is not None:
+            value = self._made(key, recalled, *args, **kwargs)
+        return value  # type: ignore[no-any-return]
 
-            async def compute() -> R:
-                return function(*args, **kwargs)
+    def _made(self, key: str, recalled: Recalled, *args: P.args, **kwargs: P.kwargs) -> Any:
+        async def compute() -> R:
+            return self.__wrapped__(*args, **kwargs)
 
-            return cast("R", cache.compute(terms.wanted(key, compute, args, kwargs), recalled))
-        return cast("R", recalled[0])
+        return self._terms.opened().compute(self._terms.wanted(key, compute, args, kwargs), recalled)
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget the result for these arguments, whatever it varied on. A call under way is not kept."""
         terms = self._terms
         if terms.keys.vary_on:
-            terms.cache.purge_digests([terms.keys.of_all_variants(args, kwargs)])
+            terms.opened().purge_digests([terms.keys.of_all_variants(args, kwargs)])
         else:
-            terms.cache.forget(terms.keys.of(args, kwargs))
+            terms.opened().forget(terms.keys.of(args, kwargs))
 
 
 class CachedCoroutine(Generic[P, R]):
@@ -107,22 +108,22 @@ class CachedCoroutine(Generic[P, R]):
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the result of an earlier call, or that of one made now."""
-        terms = self._terms
-        key = terms.keys.of(args, kwargs)
-        cache = terms.cache
-        recalled = cache.recall(key, terms.codec)
-        if recalled[0] is MISSING or recalled[1] is not None:
+        key = self._terms.keys.of(args, kwargs)
+        recalled = self._terms.recall(key)
+        value, due = recalled
+        if value is MISSING or due is not None:
             compute = functools.partial(self.__wrapped__, *args, **kwargs)
-            return cast("R", await cache.acompute(terms.wanted(key, compute, args, kwargs), recalled))
-        return cast("R", recalled[0])
+            wanted = self._terms.wanted(key, compute, args, kwargs)
+            value = await self._terms.opened().acompute(wanted, recalled)
+        return value  # type: ignore[no-any-return]
 
     async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
         """Forget the result for these arguments, whatever it varied on. A call under way is not kept."""
         terms = self._terms
         if terms.keys.vary_on:
-            await terms.cache.apurge_digests([terms.keys.of_all_variants(args, kwargs)])
+            await terms.opened().apurge_digests([terms.keys.of_all_variants(args, kwargs)])
         else:
-            await terms.cache.aforget(terms.keys.of(args, kwargs))
+            await terms.opened().aforget(terms.keys.of(args, kwargs))
 
 
 class Decorator(Protocol):

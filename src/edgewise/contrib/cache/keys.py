@@ -17,7 +17,6 @@ _SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 _AS_TEXT = (decimal.Decimal, uuid.UUID, datetime.date, datetime.time, datetime.timedelta)
 _DIGEST = 20
 """Bytes: that two of 2**64 keys agree has a chance of one in 2**33."""
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def digest(*parts: object) -> str:
@@ -29,7 +28,7 @@ def digest(*parts: object) -> str:
     try:
         packed = encode(parts)
     except OverflowError:
-        packed = encode(["big", repr(parts)])
+        packed = encode([_tagged(part) for part in parts])
     return blake2b(packed, digest_size=_DIGEST).hexdigest()
 
 
@@ -37,7 +36,7 @@ def _tagged(value: object) -> object:
     """Return a value in plain data, with the name of its type where plain data would not tell."""
     kind = type(value)
     if kind in _SIMPLE:
-        return value
+        return ["int", str(value)] if kind is int and not -(2**63) <= value < 2**64 else value  # type: ignore[operator]
     if isinstance(value, list | tuple):
         return [kind.__name__, [_tagged(each) for each in value]]
     if isinstance(value, set | frozenset):
@@ -69,12 +68,14 @@ class FunctionKeys:
         self._key = key
         self.vary_on = () if vary_on is None else (vary_on,) if callable(vary_on) else tuple(vary_on)
         self._signature = inspect.signature(function)
-        parameters = self._signature.parameters.values()
-        self._count = len(parameters) if all(each.kind in _POSITIONAL for each in parameters) else -1
+        parameters = self._signature.parameters
+        plain = all(each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in parameters.values())
+        self._count = len(parameters) if plain else -1
+        self._defaults = [(name, each.default) for name, each in parameters.items()]
 
     def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the key of a call."""
-        varied = [each() for each in self.vary_on]
+        varied = [each() for each in self.vary_on] if self.vary_on else ()
         if self._key is not None:
             return digest("key", self.name, self._key(*args, **kwargs), *varied)
         if kwargs or len(args) != self._count:
@@ -89,6 +90,12 @@ class FunctionKeys:
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """Return all arguments in the order of the parameters: f(1) and f(a=1, b=default) are one call."""
+        if len(args) <= self._count:  # what `bind` does below, at a fifth of its time
+            given = len(args)
+            rest = [kwargs.get(name, default) for name, default in self._defaults[given:]]
+            named = sum(name in kwargs for name, _default in self._defaults[given:])
+            if named == len(kwargs) and not any(each is inspect.Parameter.empty for each in rest):
+                return (*args, *rest)
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
         return tuple(bound.arguments.values())

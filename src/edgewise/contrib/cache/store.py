@@ -228,6 +228,12 @@ class Store:
         copy = await self._read(key)
         return copy, copy.snapshot.entry if copy is not None else await self._engine.get(f"{self._prefix}e/{key}")
 
+    async def remove(self, key: str, revision: int) -> bool:
+        """Delete an entry that is at `revision`; a computation that is under way may bring it back."""
+        removed = await self._engine.delete(f"{self._prefix}e/{key}", revision)
+        self._memory.drop(key)
+        return removed
+
     async def delete(self, key: str) -> None:
         """Delete, and let no computation be kept that is under way."""
         await self._engine.set(f"{self._prefix}e/{key}", b"", LONGEST_WORK + _REMEMBERED)
