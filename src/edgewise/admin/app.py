@@ -24,6 +24,7 @@ _MOST_CONTENT = 1 << 20
 """Bytes of a request's content."""
 _MOST_PURGES = 1000
 """Of one request."""
+_MOST_URL = 8192
 _MOST_NAME = 1024
 """Characters of a user's name."""
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,6 +53,7 @@ def make_app(control: Control, names: Iterable[str] = ()) -> Starlette:
             Route("/api/v1/certificates/{name}/renew", api.renew, methods=["POST"]),
             Route("/api/v1/sessions", api.sessions),
             Route("/api/v1/sessions/revoke", api.revoke, methods=["POST"]),
+            Route("/api/v1/cache", api.cached),
             Route("/api/v1/cache/purge", api.purge, methods=["POST"]),
             Route("/api/v1/config", api.config),
             Route(f"{server}/drain", api.drain, methods=["POST"]),
@@ -144,6 +146,19 @@ class _Api:
             return problem(504, detail, members={"late": result.late})
         answer = {"purges": len(orders), "soft": asked.soft, "nodes": result.nodes}
         return _json(answer | {"dry_run": True, "objects": result.objects} if asked.dry_run else answer)
+
+    async def cached(self, request: Request) -> Response:
+        url = request.query_params.get("url", "")
+        try:
+            if not 0 < len(url) <= _MOST_URL or not url.isascii() or not url.isprintable():
+                raise ValueError(f"url names what is looked for, in at most {_MOST_URL} characters of ASCII")
+            found = await self._control.cached(url)
+        except ValueError as error:
+            return problem(400, str(error))
+        except TimeoutError:
+            return problem(504, "not every worker has answered")
+        workers = [{"worker": slot, "routes": routes} for slot, routes in sorted(found.items())]
+        return _json({"url": url, "workers": workers})
 
     async def config(self, request: Request) -> Response:
         return _json(self._control.effective_config())

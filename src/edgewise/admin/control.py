@@ -201,6 +201,12 @@ class Control(Protocol):
         nodes cannot be told before the engine is back.
         """
 
+    async def cached(self, url: str) -> dict[int, list[dict[str, Any]]]:
+        """Return what each worker stores of a URL, by route, and why it did not store what it did not.
+
+        Raises ValueError where it is no URL with a host, and TimeoutError.
+        """
+
     async def reload(self) -> ReloadResult:
         """Check the configuration file anew and swap it in where it is sound."""
 

@@ -84,6 +84,13 @@ class MemoryStore:
             stored.visited = True
         return stored
 
+    def under(self, key: bytes) -> list[Stored]:
+        """Return all that is stored under a request's key, variants included."""
+        variants = self._variants.get(key)
+        keys = [key] if variants is None else [key, *variants.keys]
+        found = [self._objects[each] for each in keys if each in self._objects]
+        return [stored for stored in found if self._holds(stored)]
+
     def varies(self, request: CacheRequest) -> bool:
         """Are there responses under its key, only for other variants (Cache-Status: fwd=vary-miss)?"""
         return request.key in self._variants

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgewise.cache import status as cache_status
 from edgewise.cache.answering import answer
@@ -13,6 +13,7 @@ from edgewise.cache.invalidation import invalidated
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Kind, Purge
+from edgewise.cache.report import Refused, report
 from edgewise.cache.request import CacheRequest, Requests, Said
 from edgewise.cache.reuse import ERRORS, decide, usable_on_error
 from edgewise.cache.reuse import Use as Reuse
@@ -70,6 +71,8 @@ class HttpCache:
         """Key -> time until which its requests go to a server one by one, the oldest first."""
         self._varies: dict[bytes, tuple[bytes, ...]] = {}
         """Key -> what its latest answer varies on, the oldest first."""
+        self._refused: dict[bytes, Refused] = {}
+        """Key -> why its latest answer was not stored, the oldest first."""
 
     def request(self, head: RequestHead, scheme: bytes) -> CacheRequest | None:
         """Return what a request head says to the cache; None where it cannot be answered from one."""
@@ -170,6 +173,7 @@ class HttpCache:
         if isinstance(judged, Refusal):
             if response.status < 500:
                 _remember(self._unshared, request.key, now + _UNSHARED_SECONDS)
+            self._refuse(request, judged.reason)
             return Receipt(Fate.PRIVATE, None, cache_status.forwarded(NAME, why, detail=judged.reason))
         self._unshared.pop(request.key, None)
         if judged.vary:
@@ -193,6 +197,7 @@ class HttpCache:
             return Receipt(Fate.OTHER, None, b"")
         fresh, reason = freshen(before, self._fetched_by(request), response, self.settings, asked, now)
         if reason:
+            self._refuse(request, reason)
             self._store.discard(before)
         else:
             self._store.put(fresh, epoch)
@@ -210,8 +215,23 @@ class HttpCache:
     def whole(self, request: CacheRequest, stored: Stored, content: bytes, epoch: int) -> None:
         """Keep an answer whose content came whole."""
         stored.fill(content)
-        if self._store.admits(request):
-            self._store.put(stored, epoch)
+        if not self._store.admits(request):
+            self._refuse(request, "asked for the first time (second_hit)")
+        elif not self._store.put(stored, epoch):
+            self._refuse(request, "purged while it was fetched, older than what is stored, or larger than the memory")
+        else:
+            self._refused.pop(request.key, None)
+
+    def outgrew(self, request: CacheRequest) -> None:
+        """An answer that was to be stored is longer than `most_bytes`."""
+        self._refuse(request, "size")
+
+    def _refuse(self, request: CacheRequest, reason: str) -> None:
+        _remember(self._refused, request.key, Refused(reason, time()))
+
+    def report(self, text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return what is stored of a URL, and why what is not was not. Raises ValueError where it is none."""
+        return report(self._store, self._keys, self._refused, text, time())
 
     # ---- answering ---------------------------------------------------------------------------------------------------
 

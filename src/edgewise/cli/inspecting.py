@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 import click
 
 from edgewise.cli.configuration import BadConfiguration, chosen_file, config_option, load_file
+from edgewise.cli.operating import admin_option, client, or_fail
+
+if TYPE_CHECKING:
+    from edgewise.admin.client import AdminClient
 
 
 @click.command("check", short_help="Check a configuration file.")
@@ -41,17 +46,36 @@ def _count(number: int, name: str) -> str:
 
 
 @click.command("explain", short_help="Say which route answers a request, and why.")
-@click.argument("method")
-@click.argument("url")
+@click.argument("method", required=False)
+@click.argument("url", required=False)
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Header field. May be repeated."
 )
+@click.option("--cache", "cached", metavar="URL", help="Say what the running edgewise stores of a URL instead.")
+@click.option("--json", "as_json", is_flag=True, help="With --cache, print JSON.")
 @config_option
-def explain_command(method: str, url: str, headers: tuple[str, ...], file: Path | None) -> None:
+@admin_option
+def explain_command(
+    method: str | None,
+    url: str | None,
+    headers: tuple[str, ...],
+    cached: str | None,
+    as_json: bool,
+    file: Path | None,
+    admin: str | None,
+) -> None:
     """Say which route answers a request and why, and what would be sent where.
 
     URL is absolute (http://shop.example.com/cart?id=1), or a path for a request to any host.
+
+    With --cache, ask the running edgewise which of its workers stores what of a URL, for how long it is fresh, and why
+    what is not stored was not.
     """
+    if cached is not None:
+        _explain_cached(cached, client(admin, file), as_json=as_json)
+        return
+    if method is None or url is None:
+        raise click.UsageError("name a METHOD and a URL, or --cache URL")
     from edgewise.config import ConfigError
     from edgewise.router.explain import explain
 
@@ -66,6 +90,13 @@ def explain_command(method: str, url: str, headers: tuple[str, ...], file: Path 
         click.echo(explain(config, method.upper(), url, fields))
     except ValueError as error:
         raise click.ClickException(f"no such request can be sent: {error}") from None
+
+
+def _explain_cached(url: str, address: AdminClient, *, as_json: bool) -> None:
+    from edgewise.cli.cached_text import cached_text
+
+    found = or_fail(lambda: address.get(f"/api/v1/cache?url={quote(url, safe='')}"))
+    click.echo(json.dumps(found, indent=2) if as_json else cached_text(found))
 
 
 def _field(header: str) -> tuple[str, str]:

@@ -167,6 +167,9 @@ class RouteCache(Protocol):
     def whole(self, request: Any, stored: Any, content: bytes, epoch: int) -> None:
         """The content of a SHARED answer came whole: keep it."""
 
+    def outgrew(self, request: Any) -> None:
+        """The content of a SHARED answer is longer than `most_bytes`: it is not kept."""
+
     def deliver(self, request: Any, stored: Any, length: int, status: bytes, now: float) -> Delivery:
         """Prepare an answer: all, a part, or that nothing changed (RFC 9110 section 13.2.2).
 

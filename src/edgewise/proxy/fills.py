@@ -214,6 +214,7 @@ class Fill:
             return
         if content.size > self._cache.most_bytes:
             self._stored = None
+            self._cache.outgrew(self._request)
             self._close_to_others()
         elif end:
             self._cache.whole(self._request, self._stored, content.joined(), self.epoch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewise.cache.cookies import ANALYTICS
 from edgewise.cache.key import MARKETING, KeySettings, purge_prefix
@@ -62,6 +62,20 @@ def purges(kind: str, text: str, *, soft: bool, routes: Iterable[Route]) -> list
         return [Purge(meant, purge_prefix(text), soft)]
     value = text.strip().lower() if meant is Kind.HOST else text
     return [Purge(meant, b"" if meant is Kind.ALL else value.encode("latin-1"), soft)]
+
+
+def looked_at(url: str, routes: Iterable[Route]) -> list[dict[str, Any]]:
+    """Return what is stored of a URL and why what is not was not, by route, for those where there is something to tell.
+
+    Raises ValueError where it is no URL with a host.
+    """
+    found = []
+    for route in routes:
+        if isinstance(route.cache, HttpCache):
+            held, refused = route.cache.report(url)
+            if held or refused:
+                found.append({"route": route.name, "held": held, "refused": refused})
+    return found
 
 
 def caches(config: Config, previous: Table | None) -> Caches | None:

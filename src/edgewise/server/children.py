@@ -150,6 +150,10 @@ class Children:
                 self._supervisor.purging.answered(child.name, number, counted)
             case m.PurgeWanted():
                 self._supervisor.purging.publish(message, child)
+            case m.CacheLookWanted():
+                self._supervisor.cache_looks.publish(message, child)
+            case m.CacheLooked():
+                self._supervisor.cache_looks.answered(child, message)
             case m.PurgesPublished(numbers=numbers):
                 self._supervisor.purging.published(numbers)
             case m.PurgesHeard():
@@ -192,6 +196,7 @@ class Children:
         self._supervisor.reloads.lost(child.name)
         self._supervisor.certificates.lost(child.name)
         self._supervisor.purging.lost(child.name)
+        self._supervisor.cache_looks.lost(child.name)
         if child.slot is not None:
             self._supervisor.shared.memory.worker_gone(child.slot)
         if self._supervisor.draining:

@@ -127,6 +127,8 @@ class ControlProcess:
                 self._controller.reloaded(request, generation, problems)
             case m.PurgeAnswer(request=request, counted=counted):
                 self._controller.purges.answered(request, counted)
+            case m.CacheLookAnswer(request=request, workers=workers):
+                self._controller.looks.answered(request, workers)
             case m.PurgeTold():
                 if self._purges is not None:
                     self._purges.tell(message)

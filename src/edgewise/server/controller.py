@@ -28,6 +28,7 @@ from edgewise.config.state import without_password
 from edgewise.contracts.shared import DRAINED
 from edgewise.router import route_names
 from edgewise.server import messages as m
+from edgewise.server.cache_looks import CacheLookOrders
 from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.server.purge_orders import PurgeOrders
 from edgewise.telemetry.layout import (
@@ -64,6 +65,7 @@ class Controller:
         self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
         self._sessions = HeldSessionAdmin(generation.config.state)
         self.purges = PurgeOrders(lambda message: self.send(message))
+        self.looks = CacheLookOrders(lambda message: self.send(message))
         self.cluster: ClusterTasks | None = None
         self.state: dict[str, Any] = {}
         """What the supervisor last told of the processes."""
@@ -187,6 +189,10 @@ class Controller:
         if dry_run:
             return PurgeResult(await self.purges.count(orders))
         return await self.purges.purge(orders, soft=soft)
+
+    async def cached(self, url: str) -> dict[int, list[dict[str, Any]]]:
+        """Return what each worker stores of a URL."""
+        return await self.looks.look(url)
 
     async def reload(self, candidate: str = "") -> ReloadResult:
         """Have the supervisor read its configuration again, and wait for what comes of it.

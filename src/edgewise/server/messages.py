@@ -196,7 +196,37 @@ class PurgesHeard(msgspec.Struct, tag="purges_heard"):
     """Monotonic seconds up to which nothing more was published; 0: not known."""
 
 
-_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | Purge | PurgeAnswer
-ToChild = _ToWorker | ReloadAnswer | State | CertificatesAnswer | PurgeTold
-_Answers = Ready | Prepared | Committed | CertificatesTaken | Purged
-ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | PurgeWanted | PurgesPublished | PurgesHeard
+class CacheLook(msgspec.Struct, tag="cache_look"):
+    """Tell what is stored of a URL; answered by CacheLooked."""
+
+    number: int
+    url: str
+
+
+class CacheLooked(msgspec.Struct, tag="cache_looked"):
+    """What a worker stores of the URL of CacheLook, by route, as JSON-compatible data."""
+
+    number: int
+    routes: list[dict[str, Any]]
+
+
+class CacheLookWanted(msgspec.Struct, tag="cache_look_wanted"):
+    """From the control process: have every worker do what CacheLook says; answered by CacheLookAnswer."""
+
+    request: int
+    url: str
+
+
+class CacheLookAnswer(msgspec.Struct, tag="cache_look_answer"):
+    """To the control process: what each worker told."""
+
+    request: int
+    workers: dict[int, list[dict[str, Any]]]
+    """By slot."""
+
+
+_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | Purge | PurgeAnswer | CacheLook
+ToChild = _ToWorker | CacheLookAnswer | ReloadAnswer | State | CertificatesAnswer | PurgeTold
+_Answers = Ready | Prepared | Committed | CertificatesTaken | Purged | CacheLooked
+_Purging = PurgeWanted | PurgesPublished | PurgesHeard
+ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | CacheLookWanted | _Purging

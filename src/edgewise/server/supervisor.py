@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.admin.purging import VARIABLE as ADMIN_VARIABLE
 from edgewise.server import notify
 from edgewise.server.apps import app_specs
+from edgewise.server.cache_looks import CacheLooks
 from edgewise.server.certificates import Certificates
 from edgewise.server.children import Children, Crew
 from edgewise.server.generation import first_generation
@@ -111,6 +112,7 @@ class Supervisor:
         self.children = Children(self, self._crew)
         self.reloads = Reloads(self)
         self.purging = Purging(self)
+        self.cache_looks = CacheLooks(self)
 
     def _start_apps(self) -> None:
         try:

@@ -20,7 +20,7 @@ from edgewise.contracts.shared import SuspicionReader
 from edgewise.gateway.sharing import Sharing
 from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
-from edgewise.router.caching import Caches, purges
+from edgewise.router.caching import Caches, looked_at, purges
 from edgewise.router.discovery import Discovery
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
@@ -236,6 +236,8 @@ class Worker:
                 self._take_certificates(message)
             case m.Purge(number=number, purges=specs, count=count):
                 self._link.send(m.Purged(number, self._purge(specs, count=count)))
+            case m.CacheLook(number=number, url=url):
+                self._link.send(m.CacheLooked(number, looked_at(url, self._current.routes)))
             case m.PurgeAnswer(request=request):
                 self._purging.pop(request)()
             case _:

@@ -1,0 +1,60 @@
+"""What a cache tells an operator of one URL: what it holds, and why it does not hold what it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from edgewise.cache.key import Keys, purge_url
+from edgewise.cache.memory import MemoryStore
+from edgewise.cache.stored import Stored
+from edgewise.cache.tags import split_ids
+from edgewise.http.head import plain_head
+
+_BOTH = (b"http", b"https")
+
+
+class Refused(NamedTuple):
+    """Why an answer was not stored."""
+
+    reason: str
+    at: float
+    """Seconds since the epoch."""
+
+
+def report(
+    store: MemoryStore, keys: Keys, refused: Mapping[bytes, Refused], text: str, now: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what is stored of a URL, all variants, and the latest refusals, as JSON-compatible values.
+
+    Fields and cookies that are part of the keys are taken to be absent. Looks up keys; walks through nothing. Raises
+    ValueError where the text is no URL with a host.
+    """
+    url = purge_url(text, keys)
+    held, refusals = [], []
+    for scheme in _schemes(text):
+        key = keys.key(plain_head(), scheme, url)
+        held += [{"scheme": scheme.decode(), **_of(stored, now)} for stored in store.under(key)]
+        if key in refused:
+            reason, at = refused[key]
+            refusals.append({"scheme": scheme.decode(), "reason": reason, "ago": round(now - at, 1)})
+    return held, refusals
+
+
+def _schemes(text: str) -> tuple[bytes, ...]:
+    """Return the scheme that a URL names, else both."""
+    named = text.strip().lower().partition("://")[0].encode("latin-1")
+    return (named,) if named in _BOTH else _BOTH
+
+
+def _of(stored: Stored, now: float) -> dict[str, Any]:
+    return {
+        "status": stored.status,
+        "key": stored.key.decode("latin-1"),
+        "vary": [name.decode("latin-1") for name in stored.vary],
+        "age": stored.age(now),
+        "ttl": stored.ttl(now),
+        "bytes": stored.size,
+        "content": len(stored.body),
+        "tags": [tag.hex() for tag in split_ids(stored.tags)],
+    }

@@ -1,0 +1,32 @@
+"""What the cache holds of a URL, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def cached_text(found: dict[str, Any]) -> str:
+    """Return the admin API's answer about a URL as text for a terminal."""
+    lines = []
+    for worker in found["workers"]:
+        told = [line for route in worker["routes"] for line in _route_lines(route)]
+        lines += [f"worker {worker['worker']}: {line}" for line in told or ["nothing is stored, nothing was refused"]]
+    return "\n".join(lines)
+
+
+def _route_lines(route: dict[str, Any]) -> Iterator[str]:
+    for held in route["held"]:
+        yield f"route {route['route']}, {held['scheme']}: {_held(held)}"
+    for refused in route["refused"]:
+        yield f"route {route['route']}, {refused['scheme']}: not stored {refused['ago']:g} s ago: {refused['reason']}"
+
+
+def _held(held: dict[str, Any]) -> str:
+    fresh = f"fresh for {held['ttl']} s" if held["ttl"] > 0 else f"stale for {-held['ttl']} s"
+    parts = [f"status {held['status']}", fresh, f"age {held['age']} s", f"{held['content']} bytes of content"]
+    if held["vary"]:
+        parts.append(f"varies on {', '.join(held['vary'])}")
+    if held["tags"]:
+        parts.append(f"{len(held['tags'])} tags")
+    return ", ".join(parts)
