@@ -16,6 +16,7 @@ from edgewise.contracts.state import StateUnavailable
 from edgewise.contrib.cache import AppCache, cached
 from edgewise.sessions import StateSettings
 from support.cache_process import CacheProcess
+from support.edgewise_process import free_port
 from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
 
 PATIENCE = 30.0
@@ -308,3 +309,22 @@ def test_without_its_engine_an_app_computes_and_a_purge_says_so(tmp_path: Path) 
     finally:
         cache.close()
         server.kill()
+
+
+def test_an_engine_that_was_never_there_leaves_an_app_computing() -> None:
+    cache = AppCache(state=StateSettings(url=f"redis://127.0.0.1:{free_port()}/0", patience=0.2))
+
+    async def two() -> int:
+        return 2
+
+    async def run() -> None:
+        assert [await cache.aget_or_compute("k", two, 60) for _ in range(3)] == [2, 2, 2]
+        assert await cache.aget("k", "none") == "none"
+        with pytest.raises(StateUnavailable):
+            await cache.apurge_tags(["t"])
+
+    asyncio.run(run())
+    assert [cache.get_or_compute("k", lambda: 1, 60) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(StateUnavailable):
+        cache.purge_tags(["t"])
+    cache.close()

@@ -13,12 +13,12 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from edgewise.contracts.state import StateEngine
+from edgewise.contracts.state import StateEngine, StateUnavailable
 from edgewise.contrib.cache.filling import MISSING, Filling, Wanted, renewal_due, value_of
 from edgewise.contrib.cache.flights import Flights, TaskWaiting, ThreadWaiting
 from edgewise.contrib.cache.keys import digest
 from edgewise.contrib.cache.memory import Copy, Memory
-from edgewise.contrib.cache.store import LONGEST, Begun, Record, Store, tag_digests
+from edgewise.contrib.cache.store import AWAY, LONGEST, Begun, Record, Store, tag_digests
 from edgewise.contrib.cache.values import Codec, Pickled, Plain
 from edgewise.contrib.engines import ThreadState, open_state, run_now
 from edgewise.sessions import StateSettings
@@ -83,9 +83,8 @@ class AppCache:
         self._lock = threading.Lock()
         self._renewals = threading.BoundedSemaphore(MOST_RENEWALS)
         self._of_threads: tuple[ThreadState, Store, Filling] | None = None
-        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[OfLoop]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._of_loops: dict[asyncio.AbstractEventLoop, asyncio.Task[OfLoop]] = {}
+        self._unopened_until = 0.0
 
     def _threads(self) -> tuple[ThreadState, Store, Filling]:
         if self._of_threads is None:
@@ -105,8 +104,21 @@ class AppCache:
         loop = asyncio.get_running_loop()
         opening = self._of_loops.get(loop)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception() is not None)):
+            for ended in [each for each in list(self._of_loops) if each.is_closed()]:
+                self._of_loops.pop(ended, None)
             opening = self._of_loops[loop] = loop.create_task(self._open())
         return await asyncio.shield(opening)
+
+    async def _loop_if_open(self) -> OfLoop | None:
+        """Return what belongs to this loop; None while its engine does not answer so that it could be opened."""
+        if time.monotonic() < self._unopened_until:
+            return None
+        try:
+            return await self._loop()
+        except StateUnavailable as error:
+            self._unopened_until = time.monotonic() + AWAY
+            log.warning("the cache does without its store for %g s: %s", AWAY, error)
+            return None
 
     async def _open(self) -> OfLoop:
         engine = await open_state(self._settings)
@@ -169,7 +181,9 @@ class AppCache:
     async def acompute(self, wanted: Wanted, recalled: Recalled = NOTHING) -> Any:
         """Return a value, kept or made now; what is due is renewed in a task."""
         value, due = recalled
-        of_loop = await self._loop()
+        of_loop = await self._loop_if_open()
+        if of_loop is None:
+            return await wanted.compute() if value is MISSING else value
         if value is MISSING:
             value, due = _judged(await of_loop.store.find(wanted.key), wanted.codec)
             if value is MISSING:
@@ -187,7 +201,8 @@ class AppCache:
 
     async def aget(self, key: str, default: Any = None) -> Any:
         """See `get`."""
-        return self._value(await (await self._loop()).store.find(key_digest(key)), default)
+        of_loop = await self._loop_if_open()
+        return default if of_loop is None else self._value(await of_loop.store.find(key_digest(key)), default)
 
     def _value(self, copy: Copy | None, default: Any) -> Any:
         value = MISSING if copy is None else value_of(copy, self.codec)

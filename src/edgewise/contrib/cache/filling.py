@@ -12,7 +12,7 @@ from typing import Any
 
 from edgewise.contracts.state import Lease
 from edgewise.contrib.cache.flights import Flight, Flights, Waiting
-from edgewise.contrib.cache.memory import UNREAD, Copy
+from edgewise.contrib.cache.memory import UNREAD, Copy, revision_of
 from edgewise.contrib.cache.store import Record, Store
 from edgewise.contrib.cache.values import Codec
 
@@ -169,7 +169,8 @@ class Filling:
             lease = await self._store.lease(wanted.key, wanted.lease)
             if lease is not None:
                 try:
-                    _value, shared = await self._compute(wanted)
+                    if not await self._renewed(wanted.key, copy):
+                        _value, shared = await self._compute(wanted)
                 finally:
                     await self._store.release(lease)
         except Exception:
@@ -178,3 +179,8 @@ class Filling:
         finally:
             copy.renew_at = self._clock() + _TRY_AGAIN
             self._flights.finish(wanted.key, flight, shared)
+
+    async def _renewed(self, key: str, copy: Copy) -> bool:
+        """Did another process renew what was read, just before the lease was taken?"""
+        found = await self._store.find(key)
+        return found is not None and revision_of(found.snapshot) != revision_of(copy.snapshot)

@@ -35,7 +35,7 @@ LONGEST_WORK = 600.0
 _REMEMBERED = 60.0
 """Seconds beyond that for which a deletion is remembered, so that no such value is kept after it."""
 MOST_TAGS = 64
-_AWAY = 1.0
+AWAY = 1.0
 """Seconds for which an engine that did not answer is not asked for entries."""
 
 
@@ -124,8 +124,8 @@ class Store:
         return self._clock() < self._away_until
 
     def _lost(self, error: StateUnavailable) -> None:
-        self._away_until = self._clock() + _AWAY
-        log.warning("the cache does without its store for %g s: %s", _AWAY, error)
+        self._away_until = self._clock() + AWAY
+        log.warning("the cache does without its store for %g s: %s", AWAY, error)
 
     async def find(self, key: str) -> Copy | None:
         """Return what is valid, stale or not."""

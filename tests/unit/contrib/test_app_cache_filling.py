@@ -162,6 +162,19 @@ def test_a_renewal_that_fails_is_logged_and_tried_again_later(case: Case, caplog
     assert "no database" in caplog.text
 
 
+def test_what_another_process_just_renewed_is_not_renewed_again(case: Case) -> None:
+    async def run() -> None:
+        await case.get(stale=30)
+        old = await case.store.find(KEY)
+        assert old is not None
+        await case.filling.renew(case.wanted(stale=30), old)
+        assert case.calls == 2
+        await case.filling.renew(case.wanted(stale=30), old)
+        assert case.calls == 2
+
+    asyncio.run(run())
+
+
 def test_a_purge_costs_one_write_whatever_is_stored_and_a_key_a_tag(case: Case) -> None:
     async def run() -> None:
         for number in range(50):
