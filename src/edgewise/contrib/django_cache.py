@@ -37,7 +37,7 @@ _KNOWN = frozenset({"namespace", "memory", "copy_age", "patience", "pickle_secre
 class EdgewiseCache(BaseCache):
     """Methods raise StateUnavailable where the engine does not answer, but for reads, which find nothing then.
 
-    A value that is too large for an entry (64 KiB) is not kept, and what was there before it is deleted.
+    A value that is too large for an entry (64 KiB, deflated) is not kept, and what was there before it is deleted.
     """
 
     def __init__(self, location: str, params: dict[str, Any]) -> None:

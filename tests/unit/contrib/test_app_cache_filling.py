@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import zlib
 
+import msgspec
 import pytest
 
 from edgewise.contrib.cache.filling import Filling, Wanted, renewal_due
 from edgewise.contrib.cache.flights import Flights, TaskWaiting
 from edgewise.contrib.cache.keys import digest
 from edgewise.contrib.cache.memory import Copy, Memory
-from edgewise.contrib.cache.store import LONGEST_WORK, Record, Store
+from edgewise.contrib.cache.store import LONGEST_WORK, MOST_DATA, Record, Store
 from edgewise.contrib.cache.values import Plain
 from edgewise.testing.state import MemoryStateEngine
 from support.manual_clock import ManualClock
 
+LARGE = random.Random(7).randbytes(70_000)
 KEY, TAG = digest("k"), digest("tag", "t")
 
 
@@ -111,12 +114,28 @@ def test_an_entry_that_ends_by_itself_while_it_is_renewed_is_replaced(case: Case
 
 def test_what_is_too_large_is_returned_and_not_kept(case: Case, caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
-        case.value = "x" * 70_000
+        case.value = LARGE
         assert await case.get() == case.value
         assert await case.store.find(KEY) is None
 
     asyncio.run(run())
     assert "more than the 65536 that an entry may have" in caplog.text
+
+
+def test_a_long_value_is_deflated_and_one_that_would_inflate_beyond_the_bound_is_none(case: Case) -> None:
+    async def run() -> None:
+        case.value = "<p>a page</p>" * 20_000
+        assert await case.get() == await case.get() == case.value
+        assert case.calls == 1
+        stored = await case.engine.get(f"cache/app/e/{KEY}")
+        assert stored is not None
+        assert len(stored.value) < 10_000
+        bomb = Record(0.0, 0.0, 0, [], zlib.compress(bytes(MOST_DATA + 1)), True)
+        for record in (bomb, Record(0.0, 0.0, 0, [], b"not deflated", True)):
+            await case.engine.set(f"cache/app/e/{KEY}", msgspec.msgpack.encode(record))
+            assert await case.store.find(KEY) is None
+
+    asyncio.run(run())
 
 
 def test_what_is_not_plain_data_is_a_mistake_in_the_program(case: Case) -> None:

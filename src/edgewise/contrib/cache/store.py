@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -35,6 +36,11 @@ LONGEST_WORK = 600.0
 _REMEMBERED = 60.0
 """Seconds beyond that for which a deletion is remembered, so that no such value is kept after it."""
 MOST_TAGS = 64
+MOST_DATA = 4 << 20
+"""Bytes of a value at most, before it is deflated."""
+_LONG = 16 << 10
+"""Bytes from which on a value is deflated."""
+_FASTEST = 1
 AWAY = 1.0
 """Seconds for which an engine that did not answer is not asked for entries."""
 
@@ -47,6 +53,7 @@ class Record(msgspec.Struct, array_like=True):
     since: int
     tags: list[str]
     data: bytes
+    deflated: bool = False
 
 
 class Begun(NamedTuple):
@@ -136,13 +143,13 @@ class Store:
         if self.away():
             return None
         try:
-            return await self._read(key)
+            return await self._judge(key, await self._look(f"{self._prefix}e/{key}"))
         except StateUnavailable as error:
             self._lost(error)
             return None
 
-    async def _read(self, key: str) -> Copy | None:
-        snapshot = await self._look(f"{self._prefix}e/{key}")
+    async def _judge(self, key: str, snapshot: Snapshot) -> Copy | None:
+        """Return what was read, and keep it, where it is valid."""
         record = _record(snapshot.entry)
         if record is None:
             self._memory.drop(key)
@@ -223,10 +230,9 @@ class Store:
         return touched
 
     async def entry(self, key: str) -> tuple[Copy | None, Entry | None]:
-        """Return what is valid as the engine has it, and the engine's entry, which may no longer be valid."""
-        self._memory.drop(key)
-        copy = await self._read(key)
-        return copy, copy.snapshot.entry if copy is not None else await self._engine.get(f"{self._prefix}e/{key}")
+        """Return what is valid as the engine has it, and the entry that was read, which may no longer be valid."""
+        snapshot = await self._look(f"{self._prefix}e/{key}")
+        return await self._judge(key, snapshot), snapshot.entry
 
     async def remove(self, key: str, revision: int) -> bool:
         """Delete an entry that is at `revision`; a computation that is under way may bring it back."""
@@ -272,7 +278,11 @@ class Store:
 
 
 def packed(record: Record) -> bytes:
-    """Return a record in bytes. Raises ValueError for one that is too large."""
+    """Return a record in bytes, deflated where it is long. Raises ValueError for one that is too large even so."""
+    if _LONG < len(record.data) <= MOST_DATA:
+        deflated = zlib.compress(record.data, _FASTEST)
+        if len(deflated) < len(record.data):
+            record = msgspec.structs.replace(record, data=deflated, deflated=True)
     value = msgspec.msgpack.encode(record)
     if len(value) > VALUE_BYTES:
         raise ValueError(f"{len(value)} bytes are more than the {VALUE_BYTES} that an entry may have")
@@ -284,9 +294,15 @@ def _record(entry: Entry | None) -> Record | None:
     if entry is None or not entry.value:
         return None
     try:
-        return msgspec.msgpack.decode(entry.value, type=Record)
-    except msgspec.MsgspecError:
+        record = msgspec.msgpack.decode(entry.value, type=Record)
+        if record.deflated:
+            inflating = zlib.decompressobj()
+            record.data = inflating.decompress(record.data, MOST_DATA)
+            if not inflating.eof:
+                return None
+    except (msgspec.MsgspecError, zlib.error):
         return None
+    return record
 
 
 def tag_digests(tags: Iterable[str]) -> list[str]:
