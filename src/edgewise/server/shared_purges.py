@@ -31,6 +31,8 @@ POSITIONS = "cache-purge-positions"
 _RETRY = 1.0
 _LOOK = 1.0
 """Seconds between two looks at whether everything was heard."""
+_LAST = 1.0
+"""Seconds for what waits when this node stops."""
 _LIST = 1.0
 """Seconds between two looks at who is alive, while somebody waits for all."""
 _MOST_BYTES = VALUE_BYTES - 1024
@@ -87,12 +89,18 @@ class SharedPurges:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Stop."""
+        """Stop, once other nodes are told of what waits, or cannot be within a moment."""
         if self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST):
+                    while self._waiting:
+                        await asyncio.sleep(_LAST / 50)
             await end(self._task)
 
     def tell(self, told: m.PurgeTold) -> None:
         """Tell other nodes, now or when the engine answers again."""
+        if told.purges == _EVERYTHING:
+            self._waiting.clear()  # as the ledger does, when there is too much
         self._waiting.append(told)
         self._more.set()
 
@@ -123,6 +131,8 @@ class SharedPurges:
         except TimeoutError:
             if not published.done() or published.cancelled():
                 raise StateUnavailable("it did not take what other nodes are to purge") from None
+            if not listed:
+                raise StateUnavailable("it did not say which nodes are alive") from None
             return len(listed) - len(late), late
         finally:
             published.cancel()
@@ -187,8 +197,9 @@ class SharedPurges:
                 log.warning("purges wait, as other nodes cannot be told: %s", error)
                 await asyncio.sleep(_RETRY)
                 continue
-            del self._waiting[: len(batch)]
-            self._send(m.PurgesPublished([told.number for told in batch]))
+            numbers = [told.number for told in batch]
+            self._waiting = [told for told in self._waiting if told.number not in numbers]
+            self._send(m.PurgesPublished(numbers))
             for told in batch:
                 expected = self._published.get(told.request)
                 if expected is not None and not expected.done():
@@ -241,11 +252,15 @@ class SharedPurges:
         self._send(m.PurgesHeard(cursor, at if cursor >= newest else 0.0))
 
     async def _look(self, engine: StateEngine) -> None:
-        """Find out whether everything was heard."""
+        """Find out whether everything was heard. Raises ReplayGap where the engine lost what had been."""
         while True:
-            now = monotonic()
-            with contextlib.suppress(StateError):
-                self._looked = await engine.last(TOPIC), now
+            now, before = monotonic(), self._cursor
+            with contextlib.suppress(StateUnavailable):
+                newest = await engine.last(TOPIC)
+                if before is not None and newest < before:
+                    self._cursor = None
+                    raise ReplayGap(f"the engine knows of {newest} purges, this node of {before}")
+                self._looked = newest, now
                 if self._cursor is not None:
                     self._note(self._cursor)
             await asyncio.sleep(_LOOK)
