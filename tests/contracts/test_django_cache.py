@@ -134,7 +134,7 @@ def test_incr_and_decr_change_numbers_that_are_there_and_keep_their_timeout(cach
     cache.set("text", "a")
     with pytest.raises(TypeError):
         cache.incr("text")
-    cache.set("soon", 1, timeout=0.5)
+    cache.set("soon", 1, timeout=3)
     cache.incr("soon")
     assert gone(cache, "soon")
     assert cache.get("n") == -4
