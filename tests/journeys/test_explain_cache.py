@@ -37,8 +37,8 @@ def script(connection: OriginConnection) -> None:
     while True:
         path = connection.read_request().split()[1]
         if path == b"/grows":
-            head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nTransfer-Encoding: chunked\r\n\r\n"
-            connection.send(head + b"800\r\n" + b"x" * 2048 + b"\r\n0\r\n\r\n")
+            start = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.send(start + b"800\r\n" + b"x" * 2048 + b"\r\n0\r\n\r\n")
             continue
         content = b"x" * (5000 if path == b"/large" else 5)
         head = f"HTTP/1.1 200 OK\r\n{SAYS[path]}\r\nContent-Length: {len(content)}\r\n\r\n"
