@@ -17,12 +17,14 @@ COMPILED = [
     "protocols/http2_events", "protocols/http2_frames", "protocols/http2_heads", "protocols/http2_messages",
     "protocols/http2_sending", "protocols/http2_streams", "protocols/tls_client_hello", "protocols/trace_context",
     "protocols/websocket", "contracts/plan", "contracts/exchange", "contracts/endpoint", "proxy/arrival",
-    "proxy/attempts", "proxy/coded_heads", "proxy/compressing", "proxy/content", "proxy/downstream", "proxy/engine",
-    "proxy/grpc", "proxy/http2_downstream", "proxy/http2_fields", "proxy/http2_upstream", "proxy/http2_wire",
-    "proxy/lifecycle", "proxy/memo", "proxy/messages", "proxy/plans", "proxy/poller", "proxy/pool", "proxy/relay",
-    "proxy/response_prototypes", "proxy/tunnel", "proxy/upstream", "proxy/wire", "balancer/least_connections",
-    "balancer/round_robin", "router/https", "router/match", "router/patterns", "telemetry/access_log",
-    "telemetry/log_format", "telemetry/metrics",
+    "proxy/attempts", "proxy/caching", "proxy/coded_heads", "proxy/compressing", "proxy/content",
+    "proxy/downstream", "proxy/engine", "proxy/fills", "proxy/grpc", "proxy/http2_downstream", "proxy/http2_fields",
+    "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle", "proxy/memo", "proxy/messages", "proxy/plans",
+    "proxy/poller", "proxy/pool", "proxy/readers", "proxy/relay", "proxy/response_prototypes", "proxy/tunnel",
+    "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "cache/answering",
+    "cache/cookies", "cache/key", "cache/memory", "cache/purges", "cache/request", "cache/reuse", "cache/route",
+    "cache/sieve", "cache/stored", "cache/vary", "router/https", "router/match", "router/patterns",
+    "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
 
 options: dict[str, Any] = {}

@@ -63,6 +63,7 @@ def test_the_autobahn_cases_end_as_they_do_without_a_relay(caplog: pytest.LogCap
         direct, proxied = asyncio.run(compare(CASES))
     assert len(direct) >= 80
     assert worse(direct, proxied) == []
-    assert {case: outcome.words for case, outcome in proxied.items()} == {
-        case: outcome.words for case, outcome in direct.items()
+    # NON-STRICT is for what depends on when the peer looks, and may change from run to run.
+    assert {case: outcome.words.replace("NON-STRICT", "OK") for case, outcome in proxied.items()} == {
+        case: outcome.words.replace("NON-STRICT", "OK") for case, outcome in direct.items()
     }
