@@ -32,6 +32,12 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[St
         server.kill()
 
 
+each_once = pytest.mark.parametrize(
+    "servers", [("sqlite", "nats"), ("nats", "redis"), ("redis", "sqlite")], ids="-to-".join, indirect=True
+)
+"""What takes long is tried with each engine as source and as target, not with every pair."""
+
+
 def test_everything_arrives_and_a_second_run_writes_nothing(servers: tuple[StateServer, StateServer]) -> None:
     async def run() -> None:
         source, target = [await server.make() for server in servers]
@@ -85,6 +91,7 @@ def test_everything_arrives_and_a_second_run_writes_nothing(servers: tuple[State
     asyncio.run(run())
 
 
+@each_once
 def test_time_that_copying_takes_is_not_added_to_what_entries_have_left(
     servers: tuple[StateServer, StateServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +119,7 @@ def test_time_that_copying_takes_is_not_added_to_what_entries_have_left(
     asyncio.run(run())
 
 
+@each_once
 def test_what_was_deleted_between_two_copies_does_not_come_back_until_the_target_is_in_use(
     servers: tuple[StateServer, StateServer],
 ) -> None:
@@ -141,6 +149,7 @@ def test_what_was_deleted_between_two_copies_does_not_come_back_until_the_target
     asyncio.run(run())
 
 
+@each_once
 def test_a_copy_that_was_interrupted_knows_what_it_wrote(
     servers: tuple[StateServer, StateServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,7 +164,7 @@ def test_curl_multiplexes_transfers_on_one_connection(edgewise: EdgewiseProcess)
         [],
         ["--continuation"],
         ["--padding=100"],
-        ["--window-bits=4"],
+        ["--window-bits=8"],
         ["--window-bits=30", "--connection-window-bits=30"],
         ["--header-table-size=0"],
         ["--header-table-size=65536", "--encoder-header-table-size=0"],
