@@ -22,7 +22,7 @@ run: $(STAMP)
 	$(BIN)/python examples/quickstart/run.py
 
 test: $(STAMP)
-	directory=$$(mktemp -d) && $(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --basetemp $$directory/t; \
+	directory=$$(mktemp -d) && $(BIN)/python -m pytest -q -n 4 --dist loadfile --basetemp $$directory/t; \
 		status=$$?; rm -rf $$directory; exit $$status
 
 lint: $(STAMP)
