@@ -63,6 +63,8 @@ def test_the_log_says_it_once_and_not_for_every_address_of_a_flood(
     log = logging.getLogger("edgewise.http2")
     monkeypatch.setattr(log, "handlers", [caplog.handler])  # other tests may have configured the loggers above it
     monkeypatch.setattr(log, "propagate", False)
+    monkeypatch.setattr(log, "disabled", False)
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
     with caplog.at_level(logging.WARNING, "edgewise.http2"):
         for _ in range(3):
             glitches.charge("192.0.2.1", 2 * LIMIT, LIMIT, 10.0)
