@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.server import messages as m
+from edgewise.server.answers import Answers
 from edgewise.server.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -61,24 +61,14 @@ class CacheLookOrders:
 
     def __init__(self, send: Callable[[m.ToSupervisor], None]) -> None:
         self._send = send
-        self._requests = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Told]] = {}
+        self._answers: Answers[Told] = Answers()
 
     async def look(self, url: str) -> Told:
         """Return what the workers store of a URL. Raises ValueError where it is none with a host, and TimeoutError."""
         purge_url(url, Keys(KeySettings()))
-        request = next(self._requests)
-        future = self._answers[request] = asyncio.get_running_loop().create_future()
-        self._send(m.CacheLookWanted(request, url))
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                told: Told = await future
-                return told
-        finally:
-            del self._answers[request]
+        request = self._answers.number()
+        return await self._answers.ask(request, lambda: self._send(m.CacheLookWanted(request, url)), _PATIENCE)
 
     def answered(self, request: int, workers: Told) -> None:
         """Take the supervisor's answer."""
-        future = self._answers.get(request)
-        if future is not None and not future.done():
-            future.set_result(workers)
+        self._answers.take(request, workers)

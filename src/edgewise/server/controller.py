@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -28,6 +26,7 @@ from edgewise.config.state import without_password
 from edgewise.contracts.shared import DRAINED
 from edgewise.router import route_names
 from edgewise.server import messages as m
+from edgewise.server.answers import Answers
 from edgewise.server.cache_looks import CacheLookOrders
 from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.server.purge_orders import PurgeOrders
@@ -61,8 +60,7 @@ class Controller:
         self._shared = shared
         self._health = health
         self._keeping = keeping
-        self._requests = itertools.count(1)
-        self._reloads: dict[int, asyncio.Future[ReloadResult]] = {}
+        self._reloads: Answers[ReloadResult] = Answers()
         self._sessions = HeldSessionAdmin(generation.config.state)
         self.purges = PurgeOrders(lambda message: self.send(message))
         self.looks = CacheLookOrders(lambda message: self.send(message))
@@ -199,24 +197,16 @@ class Controller:
 
         `candidate` is the id of a published version to try.
         """
-        request = next(self._requests)
-        future: asyncio.Future[ReloadResult] = asyncio.get_running_loop().create_future()
-        self._reloads[request] = future
-        self.send(m.ReloadWanted(request, candidate))
-        try:
-            return await future
-        finally:
-            del self._reloads[request]
+        request = self._reloads.number()
+        return await self._reloads.ask(request, lambda: self.send(m.ReloadWanted(request, candidate)))
 
     def reloaded(self, request: int, generation: int, problems: list[m.Problem]) -> None:
         """Take the supervisor's answer."""
-        future = self._reloads.get(request)
-        if future is not None and not future.done():
-            found = [
-                ReloadProblem(each.message, each.file, each.line or None, each.key, each.expected, each.nearest)
-                for each in problems
-            ]
-            future.set_result(ReloadResult(generation, tuple(found)))
+        found = [
+            ReloadProblem(each.message, each.file, each.line or None, each.key, each.expected, each.nearest)
+            for each in problems
+        ]
+        self._reloads.take(request, ReloadResult(generation, tuple(found)))
 
     def metrics_text(self) -> str:
         """Return every metric in Prometheus text format."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from edgewise.contracts.sealing import NoSecretError, Sealer, read_secret
 from edgewise.contracts.state import StateError
 from edgewise.server import messages as m
+from edgewise.server.answers import Answers
 from edgewise.server.secret import state_directory
 from edgewise.state.opening import Options, open_engine
 from edgewise.tls.acme.issuer import AcmeIssuer, usable_challenges
@@ -60,8 +59,7 @@ class Keeping:
         self._node = node
         self._settings = config.cluster
         self._state = config.state
-        self._requests = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[None]] = {}
+        self._answers: Answers[None] = Answers()
         self._keeper = Keeper(self._tell)
         self._plan = self._next = _Plan()
         self._cluster: Cluster | None = None
@@ -167,20 +165,13 @@ class Keeping:
 
     async def _tell(self) -> None:
         """Have every worker load certificates and answer challenges. Raises TimeoutError where one does not."""
-        request = next(self._requests)
-        future = self._answers[request] = asyncio.get_running_loop().create_future()
-        self.send(m.CertificatesWanted(request, *self._challenges))
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await future
-        finally:
-            del self._answers[request]
+        request = self._answers.number()
+        wanted = m.CertificatesWanted(request, *self._challenges)
+        await self._answers.ask(request, lambda: self.send(wanted), _PATIENCE)
 
     def answered(self, request: int) -> None:
         """Take the supervisor's answer."""
-        future = self._answers.get(request)
-        if future is not None and not future.done():
-            future.set_result(None)
+        self._answers.take(request, None)
 
     async def close(self) -> None:
         """Stop keeping."""

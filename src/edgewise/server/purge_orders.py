@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.purges import Kind
 from edgewise.cache.tags import LONGEST_TAG
 from edgewise.server import messages as m
+from edgewise.server.answers import Answers
 
 if TYPE_CHECKING:
     from edgewise.server.shared_purges import SharedPurges
@@ -29,8 +28,7 @@ class PurgeOrders:
 
     def __init__(self, send: Callable[[m.ToSupervisor], None]) -> None:
         self._send = send
-        self._requests = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[int]] = {}
+        self._answers: Answers[int] = Answers()
         self.shared: SharedPurges | None = None
         """The other nodes, where there can be some."""
 
@@ -38,7 +36,7 @@ class PurgeOrders:
         """Have every worker of every node purge. Raises ValueError for what is nothing to purge by, TimeoutError where
         not every worker of this node answers, and StateUnavailable where other nodes cannot be told for now."""
         specs = _specs(orders, soft=soft)
-        request = next(self._requests)
+        request = self._answers.number()
         if self.shared is None:
             await self._ask(m.PurgeWanted(request, specs))
             return PurgeResult()
@@ -51,28 +49,18 @@ class PurgeOrders:
 
     async def count(self, orders: Sequence[PurgeOrder]) -> int:
         """Count what is stored here that would be purged. Raises ValueError and TimeoutError."""
-        return await self._ask(m.PurgeWanted(next(self._requests), _specs(orders, soft=False), count=True))
+        return await self._ask(m.PurgeWanted(self._answers.number(), _specs(orders, soft=False), count=True))
 
     async def here(self, purges: list[m.PurgeSpec]) -> None:
         """Have every worker of this node do what another node told. Raises TimeoutError."""
-        await self._ask(m.PurgeWanted(next(self._requests), purges, heard=True))
+        await self._ask(m.PurgeWanted(self._answers.number(), purges, heard=True))
 
     async def _ask(self, wanted: m.PurgeWanted) -> int:
-        request = wanted.request
-        future = self._answers[request] = asyncio.get_running_loop().create_future()
-        self._send(wanted)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                counted: int = await future
-                return counted
-        finally:
-            del self._answers[request]
+        return await self._answers.ask(wanted.request, lambda: self._send(wanted), _PATIENCE)
 
     def answered(self, request: int, counted: int) -> None:
         """Take the supervisor's answer."""
-        future = self._answers.get(request)
-        if future is not None and not future.done():
-            future.set_result(counted)
+        self._answers.take(request, counted)
 
 
 def _specs(orders: Sequence[PurgeOrder], *, soft: bool) -> list[m.PurgeSpec]:
