@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgewise.cache.key import Keys, KeySettings
-from edgewise.cache.request import CacheRequest, cache_request
+from edgewise.cache.request import CacheRequest, Requests
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.stored import Stored
 from edgewise.cache.storing import Refusal, judge
@@ -47,7 +47,7 @@ def asking(
     settings: CacheSettings = SETTINGS,
 ) -> CacheRequest:
     """Return what a request says to the cache."""
-    found = cache_request(request_head(target, lines, method), b"https", keys, settings)
+    found = Requests(keys, settings).of(request_head(target, lines, method), b"https")
     assert found is not None
     return found
 

@@ -115,8 +115,3 @@ class Requests:
         if len(self._said) >= _MOST_LINES:
             self._said.clear()
         self._said[lines] = said
-
-
-def cache_request(head: RequestHead, scheme: bytes, keys: Keys, settings: CacheSettings) -> CacheRequest | None:
-    """Return what a single request says to the cache (`Requests.of`)."""
-    return Requests(keys, settings).of(head, scheme)

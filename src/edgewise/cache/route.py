@@ -30,6 +30,7 @@ from edgewise.http.head import Field, RequestHead, ResponseHead
 _T = TypeVar("_T")
 NAME = "edgewise"
 """Of this cache in Cache-Status."""
+_HIT = cache_status.hit_template(NAME)
 _MOST_KNOWN = 8192
 """Keys of which it is remembered that answers are not shared, or by what they vary."""
 _AT_ONCE = 65536
@@ -90,7 +91,7 @@ class HttpCache:
             return served
         if len(stored.body) > _AT_ONCE:
             return None
-        status, head, _, _ = answer(stored, request, now, cache_status.hit(NAME, stored.ttl(now)))
+        status, head, _, _ = answer(stored, request, now, _HIT % stored.ttl(now))
         served = stored.served = Whole(int(now), status, head + b"\r\n", stored.body)
         return served
 
@@ -103,7 +104,7 @@ class HttpCache:
             return self._missed(request, now)
         use = _OF_REUSE[decide(stored, request, now)]
         if use in (Use.HIT, Use.STALE):
-            return Found(use, stored.key, stored, cache_status.hit(NAME, stored.ttl(now)))
+            return Found(use, stored.key, stored, _HIT % stored.ttl(now))
         why = Forwarded.STALE if now >= stored.fresh_until else Forwarded.REQUEST
         return Found(use, stored.key, stored, cache_status.forwarded(NAME, why))
 
@@ -240,9 +241,7 @@ class HttpCache:
         prepared = answer(stored, request, now, status)
         if stored.head or prepared.status == 304:
             return Delivery(*prepared)
-        known = b"Content-Length: %d\r\n" % length if length >= 0 and stored.status != 204 else b""
-        start = b"HTTP/1.1 %d %b\r\n" % (stored.status, stored.reason)
-        head = b"%b%b%bAge: %d\r\n%b" % (start, stored.lines, known, stored.age(now), status)
+        head = b"%bAge: %d\r\n%b" % (stored.head_of(length), stored.age(now), status)
         return Delivery(stored.status, head, 0, length)
 
     def collapsed(self, request: CacheRequest) -> bytes:

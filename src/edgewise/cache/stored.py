@@ -114,8 +114,12 @@ class Stored:
     def fill(self, body: bytes) -> None:
         """Take the whole content and make the head."""
         self.body = body
-        length = b"" if self.status == 204 else b"Content-Length: %d\r\n" % len(body)
-        self.head = b"HTTP/1.1 %d %b\r\n%b%b" % (self.status, self.reason, self.lines, length)
+        self.head = self.head_of(len(body))
+
+    def head_of(self, length: int) -> bytes:
+        """Return `head` for content of that many bytes; negative: not known."""
+        known = b"" if self.status == 204 or length < 0 else b"Content-Length: %d\r\n" % length
+        return b"HTTP/1.1 %d %b\r\n%b%b" % (self.status, self.reason, self.lines, known)
 
     def age(self, now: float) -> int:
         """Return the value of Age (RFC 9111 section 5.1)."""

@@ -269,8 +269,8 @@ def _as_it_is(response: ResponseHead, length: int, own: bytes) -> Delivery:
     lines = [field.line for field in response.fields if field.name != b"content-length"]
     if length >= 0 and response.status != 204:
         lines.append(b"Content-Length: %d\r\n" % length)
-    start = b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason)
-    return Delivery(response.status, b"".join((start, *lines, own)), 0, length)
+    head = plans.status_bytes(response.status, response.reason, [*lines, own])
+    return Delivery(response.status, head, 0, length)
 
 
 def _fetching_plan(exchange: Exchange, asked: Asked) -> Plan:

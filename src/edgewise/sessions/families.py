@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgewise.contracts.state import PAGE
 from edgewise.sessions.records import VERSION, Keys, Record, encode_record
 from edgewise.sessions.settings import MOST_BYTES
-from edgewise.sessions.store import KeyValues, SessionInfo, SessionTooLarge
+from edgewise.sessions.store import KeyValues, SessionInfo, SessionTooLarge, handles
 
 _LEAST_TTL = 0.001
 
@@ -83,14 +82,9 @@ class Families:
             await self._engine.delete(self._keys.user(user) + sid)
         return True
 
-    async def of(self, user: str) -> AsyncIterator[str]:
+    def of(self, user: str) -> AsyncIterator[str]:
         """Yield the sids in a user's index; some may be of families that are gone."""
-        prefix = self._keys.user(user)
-        after = ""
-        while page := await self._engine.entries(prefix, after, PAGE):
-            for entry in page:
-                yield entry.key.removeprefix(prefix)
-            after = page[-1].key
+        return handles(self._engine, self._keys.user(user))
 
 
 def info_of(found: Found) -> SessionInfo:

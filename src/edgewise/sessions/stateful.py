@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 
-from edgewise.contracts.state import PAGE, Snapshot, Snapshots, StateUnavailable
+from edgewise.contracts.state import Snapshot, Snapshots, StateUnavailable
 from edgewise.sessions.copies import Copies, Copy, copy_size
 from edgewise.sessions.records import (
     ROTATED,
@@ -25,7 +25,7 @@ from edgewise.sessions.records import (
 from edgewise.sessions.revocation import Revocations
 from edgewise.sessions.session import Session
 from edgewise.sessions.settings import SessionSettings
-from edgewise.sessions.store import KeyValues, SessionConflict, SessionGone, SessionInfo, SessionTooLarge
+from edgewise.sessions.store import KeyValues, SessionConflict, SessionGone, SessionInfo, SessionTooLarge, handles
 
 _TRIES = 32
 """Requests that may change one session at the same time."""
@@ -275,20 +275,11 @@ class StatefulSessions:
     async def sessions_of(self, user: str) -> list[SessionInfo]:
         """Return a user's sessions, latest login first."""
         found = []
-        async for handle in self._handles(user):
+        async for handle in handles(self._engine, self._keys.user(user)):
             origin = await self._found(handle)
             if origin is not None and not await self._is_revoked(origin.record):
                 found.append(SessionInfo(handle, origin.record.label, origin.record.created, origin.ttl))
         return sorted(found, key=lambda info: info.created, reverse=True)
-
-    async def _handles(self, user: str) -> AsyncIterator[str]:
-        """Yield the handles in a user's index; some may be of sessions that are gone."""
-        prefix = self._keys.user(user)
-        after = ""
-        while page := await self._engine.entries(prefix, after, PAGE):
-            for entry in page:
-                yield entry.key.removeprefix(prefix)
-            after = page[-1].key
 
     async def revoke(self, user: str, handle: str | None = None, keep: Session | None = None) -> None:
         """End a user's sessions: the one named, or all, or all but `keep`. At once, in every process.
@@ -303,6 +294,6 @@ class StatefulSessions:
         kept = keep.origin if keep is not None and keep.user == user else None
         if keep is not None and isinstance(kept, Origin):
             await self._update(keep, kept, keep.changes(), generation)
-        async for each in self._handles(user):
+        async for each in handles(self._engine, self._keys.user(user)):
             if not isinstance(kept, Origin) or each != kept.handle:
                 await self._delete(each, user)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import NamedTuple, Protocol
 
 from edgewise.contracts.state import PAGE, Entry
@@ -56,6 +57,15 @@ class KeyValues(Protocol):
 
     async def entries(self, prefix: str, after: str = "", limit: int = PAGE) -> list[Entry]:
         """Return entries by prefix."""
+
+
+async def handles(engine: KeyValues, prefix: str) -> AsyncIterator[str]:
+    """Yield the handles in a user's index, the keys behind `prefix`; some may be of sessions that are gone."""
+    after = ""
+    while page := await engine.entries(prefix, after, PAGE):
+        for entry in page:
+            yield entry.key.removeprefix(prefix)
+        after = page[-1].key
 
 
 class SessionStore(Protocol):

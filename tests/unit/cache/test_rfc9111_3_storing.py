@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgewise.cache.request import cache_request
+from edgewise.cache.request import Requests
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.stored import Stored
 from edgewise.cache.storing import withheld
@@ -23,7 +23,7 @@ def names(one: Stored) -> set[bytes]:
 def test_3_a_response_to_a_method_that_is_not_understood_is_not_stored() -> None:
     assert refused(FRESH, request=asking(method="HEAD")) == "method"
     for method in ("POST", "PUT", "DELETE", "PROPFIND", "OPTIONS", "get"):
-        assert cache_request(request_head("/", {}, method), b"https", KEYS, SETTINGS) is None
+        assert Requests(KEYS, SETTINGS).of(request_head("/", {}, method), b"https") is None
 
 
 @pytest.mark.parametrize("status", [100, 103, 199])
@@ -221,9 +221,9 @@ def test_a_response_with_more_tags_than_are_kept_is_not_stored() -> None:
 
 def test_9110_13_1_preconditions_for_the_origin_and_requests_with_content_pass_by() -> None:
     for lines in ({"If-Match": "*"}, {"If-Unmodified-Since": date(NOW)}, {"Content-Length": "3"}):
-        assert cache_request(request_head("/", lines), b"https", KEYS, SETTINGS) is None
+        assert Requests(KEYS, SETTINGS).of(request_head("/", lines), b"https") is None
     upgrade = {"Connection": "upgrade", "Upgrade": "websocket"}
-    assert cache_request(request_head("/", upgrade), b"https", KEYS, SETTINGS) is None
+    assert Requests(KEYS, SETTINGS).of(request_head("/", upgrade), b"https") is None
 
 
 def test_an_object_without_content_yet_knows_its_key_and_url() -> None:

@@ -22,9 +22,10 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from edgewise.contracts.state import PAGE, VALUE_BYTES, Entry, Lease, Snapshot, Snapshots, StateUnavailable
+from edgewise.contracts.state import VALUE_BYTES, Entry, Lease, Snapshot, Snapshots, StateUnavailable
 from edgewise.contrib.cache.keys import digest
 from edgewise.contrib.cache.memory import Copy, Mark, Memory, Timed, revision_of
+from edgewise.sessions.store import KeyValues
 
 log = logging.getLogger("edgewise.cache")
 LONGEST = 30 * 86400.0
@@ -66,26 +67,8 @@ class Begun(NamedTuple):
     """Monotonic seconds."""
 
 
-class Engine(Protocol):
+class Engine(KeyValues, Protocol):
     """The part of `contracts.state.StateEngine` that the cache stands on; `Snapshots` where it can."""
-
-    async def get(self, key: str, *, stale: bool = False) -> Entry | None:
-        """Return an entry."""
-
-    async def set(self, key: str, value: bytes, ttl: float | None = None) -> int:
-        """Write; return the revision."""
-
-    async def compare_and_set(self, key: str, value: bytes, revision: int, ttl: float | None = None) -> int | None:
-        """Write where the key is at `revision`; None: it is not."""
-
-    async def touch(self, key: str, ttl: float) -> bool:
-        """Give an entry another time to live."""
-
-    async def delete(self, key: str, revision: int | None = None) -> bool:
-        """Delete."""
-
-    async def entries(self, prefix: str, after: str = "", limit: int = PAGE) -> list[Entry]:
-        """Return entries by prefix."""
 
     async def acquire(self, name: str, owner: str, ttl: float) -> Lease | None:
         """Take a lease that nobody holds."""
