@@ -38,7 +38,7 @@ def wrk(
 ) -> Load:
     """Runs wrk with one thread; whole seconds only. Raises RuntimeError when it does not report."""
     lua = directory / f"wrk-{script or 'plain'}.lua"
-    parts = ([LUA / f"{script}.lua"] if script else []) + [LUA / "report.lua"]
+    parts = ([LUA / "browser.lua", LUA / f"{script}.lua"] if script else []) + [LUA / "report.lua"]
     lua.write_text("\n".join(part.read_text() for part in parts))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s", "-s", str(lua)]
     for header in headers:
