@@ -6,6 +6,7 @@
 /headers  the request fields the app received
 /healthz  the health check's answer
 /slow     an answer after a second
+/kept     the same, for caches to keep for half a minute
 /echo     the request content, streamed back
 /events   five server-sent events
 /ws       a WebSocket that echoes
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class App:
         elif path == "/slow":
             await asyncio.sleep(1)
             await answer(send, f"{self.name} took its time\n".encode())
+        elif path == "/kept":
+            await asyncio.sleep(1)
+            keep = [(b"cache-control", b"max-age=30"), (b"surrogate-key", b"quickstart")]
+            await answer(send, f"{self.name} took its time, once\n".encode(), more_fields=keep)
         elif path == "/echo":
             await echo(receive, send)
         elif path == "/events":
@@ -83,14 +88,20 @@ class App:
             await send({"type": "websocket.send", "text": f"{self.name}: {text}"})
 
 
-async def start(send: Send, status: int, content_type: bytes) -> None:
+Fields = Sequence[tuple[bytes, bytes]]
+
+
+async def start(send: Send, status: int, content_type: bytes, more_fields: Fields = ()) -> None:
     """Send the head of an answer."""
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", content_type)]})
+    fields = [(b"content-type", content_type), *more_fields]
+    await send({"type": "http.response.start", "status": status, "headers": fields})
 
 
-async def answer(send: Send, body: bytes, *, status: int = 200, content_type: bytes = b"text/plain") -> None:
+async def answer(
+    send: Send, body: bytes, *, status: int = 200, content_type: bytes = b"text/plain", more_fields: Fields = ()
+) -> None:
     """Send a whole answer."""
-    await start(send, status, content_type)
+    await start(send, status, content_type, more_fields)
     await send({"type": "http.response.body", "body": body})
 
 

@@ -43,6 +43,11 @@ def lines_to_try(proxy: int, admin: int, config: Path) -> list[Line]:
         Line(f"curl -d 'some text' {web}/echo", "a request with content", "some text"),
         Line(f"curl {web}/slow", "an answer that takes a second", "took its time"),
         Line(f"curl -N {web}/events", "server-sent events, each as it happens", "event 5"),
+        Line(
+            f"curl -i {web}/kept", "an answer that edgewise keeps: again, and it is there at once", "Cache-Status: edge"
+        ),
+        Line(f"{edgewise} explain -c {config} --cache {web}/kept", "what each worker keeps of it", "fresh for"),
+        Line(f"{edgewise} purge -c {config} --tag quickstart", "have it forgotten", "purged"),
         Line(f"curl http://127.0.0.1:{admin}/healthz", "is edgewise well?", ""),
         Line(f"curl http://127.0.0.1:{admin}/metrics", "Prometheus metrics", "edgewise"),
         Line(f"{edgewise} status -c {config}", "upstreams, servers and their health", "shop"),

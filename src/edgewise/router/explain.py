@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from edgewise.cache.route import HttpCache
 from edgewise.contracts.files import Representation
 from edgewise.contracts.plan import Plan
 from edgewise.contracts.table import Table
@@ -56,7 +57,8 @@ def explain(config: Config, method: str, url: str, headers: Sequence[tuple[str, 
     spec = next((config.routes[verdict.route] for verdict in verdicts if verdict.matched), None)
     if config.tls.redirect and parts.scheme == "http":
         lines += ["", "redirect  308 to https, where the host has a certificate (tls.redirect); else:"]
-    return "\n".join([*lines, "", *_outcome(config, table, plan, spec)])
+    scheme = (parts.scheme or "http").encode()
+    return "\n".join([*lines, "", *_outcome(config, table, plan, spec, scheme)])
 
 
 def _head(method: str, authority: str, url: str, headers: Sequence[tuple[str, str]]) -> bytes:
@@ -72,7 +74,7 @@ def _head(method: str, authority: str, url: str, headers: Sequence[tuple[str, st
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -> list[str]:
+def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, scheme: bytes) -> list[str]:
     if spec is None:
         assert plan.answer is not None
         allowed = [value.decode() for name, value in plan.answer.fields if name == b"Allow"]
@@ -86,6 +88,8 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         return lines
     if spec.static is not None:
         return lines + _file(plan, spec.static)
+    if spec.cache is not None:
+        lines.append(f"cache     {_kept(plan, scheme)}")
     for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
@@ -99,6 +103,15 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None) -
         lines.append(f"limit     {_rate(spec.rate_limit)}")
     lines += _limits(config, spec, plan)
     return lines
+
+
+def _kept(plan: Plan, scheme: bytes) -> str:
+    """Say how the route's cache takes a request; what it holds only a running edgewise knows (`--cache`)."""
+    assert isinstance(plan.route.cache, HttpCache)
+    request = plan.route.cache.request(plan.request, scheme)
+    if request is None:
+        return "goes by: only GET and HEAD without content and without If-Match are answered from it"
+    return f"answered and kept as answers say, by {scheme.decode()}://{request.url.decode('latin-1')}"
 
 
 def _file(plan: Plan, spec: Static) -> list[str]:

@@ -1,0 +1,30 @@
+"""Explain says how a route's cache takes a request."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgewise.config import build
+from edgewise.router.explain import explain
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "said"),
+    [
+        ("GET", [], "cache     answered and kept as answers say, by https://example.com/a?b=1"),
+        ("HEAD", [], "cache     answered and kept as answers say, by https://example.com/a?b=1"),
+        ("GET", [("If-Match", '"1"')], "cache     goes by: only GET and HEAD"),
+        ("POST", [], "cache     goes by: only GET and HEAD"),
+    ],
+)
+def test_the_url_that_counts_is_shown_or_that_the_cache_is_passed_by(
+    method: str, headers: list[tuple[str, str]], said: str
+) -> None:
+    route = {"upstream": "app", "cache": {"ignore_marketing": True}}
+    config = build({"upstreams": {"app": {"servers": ["127.0.0.1:9001"]}}, "routes": [route]})
+    assert said in explain(config, method, "https://Example.com/a?b=1&utm_source=x", headers)
+
+
+def test_routes_without_a_cache_say_nothing_of_it() -> None:
+    config = build({"upstreams": {"app": {"servers": ["127.0.0.1:9001"]}}, "routes": [{"upstream": "app"}]})
+    assert "cache" not in explain(config, "GET", "http://example.com/")
