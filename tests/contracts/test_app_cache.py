@@ -18,24 +18,11 @@ from edgewise.contrib.cache import AppCache, cached
 from edgewise.sessions import StateSettings
 from support.cache_process import CacheProcess
 from support.edgewise_process import free_port
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
+from support.state_servers import SqliteServer, StateServer
 
 PATIENCE = 30.0
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
 Make = Callable[..., AppCache]
 names = iter(range(10**9))
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateServer]:
-    server = SERVERS[request.param](tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

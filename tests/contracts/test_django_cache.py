@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,25 +16,12 @@ from django.core.cache.backends.base import CacheKeyWarning
 from django.core.exceptions import ImproperlyConfigured
 
 from edgewise.contrib.django_cache import EdgewiseCache
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
+from support.state_servers import StateServer
 
 PATIENCE = 20.0
 LARGE = os.urandom(70_000)
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
 numbers = itertools.count()
 Make = Callable[..., EdgewiseCache]
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateServer]:
-    server = SERVERS[request.param](tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -12,13 +12,8 @@ import pytest
 from edgewise.contracts.fencing import get_fenced, set_fenced
 from edgewise.contracts.leader import Leader, LeaseLost
 from edgewise.contracts.state import Lease, StateEngine, StateUnavailable
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
+from support.state_servers import SERVERS, StateServer
 
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
 TTL = 1.0
 PATIENCE = 30.0
 Scenario = Callable[[StateEngine, StateEngine], Awaitable[None]]

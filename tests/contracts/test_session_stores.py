@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,18 +16,13 @@ from edgewise.sessions.tokens import TokenSessions
 from edgewise.testing.session_suite import ABSOLUTE, CHECKS, IDLE, Check, a_session_ends_when_unused_or_old
 from edgewise.testing.state import MemoryStateEngine
 from support.manual_clock import ManualClock
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
+from support.state_servers import StateServer
 
 TIMES: dict[str, Any] = {"idle": IDLE, "absolute": ABSOLUTE, "grace": 0.5, "revocation_delay": 0.1}
 STATEFUL = SessionSettings(**TIMES)
 STATELESS = SessionSettings(kind="stateless", secrets=("0" * 32,), **TIMES)
 JWT = SessionSettings(kind="jwt", secrets=("0" * 32,), access=10.0, leeway=0.0, **TIMES)
 STORES: dict[str, Any] = {"stateful": StatefulSessions, "stateless": StatelessSessions, "jwt": TokenSessions}
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -46,14 +39,6 @@ def test_a_store_keeps_the_contract(settings: SessionSettings, check: Check, mon
         clock.advance(seconds)
 
     asyncio.run(check(make(), make(), sleep))
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateServer]:
-    server = SERVERS[request.param](tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
 
 
 QUICK = [check for check in CHECKS if check is not a_session_ends_when_unused_or_old]

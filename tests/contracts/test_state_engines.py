@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,21 +10,7 @@ from edgewise.contracts.state import StateEngine
 from edgewise.testing.state import MemoryStateEngine
 from edgewise.testing.state_suite import CHECKS, Check, run_check
 from support.manual_clock import ManualClock
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
-
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
-
-
-@pytest.fixture(scope="module", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateServer]:
-    server = SERVERS[request.param](tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
+from support.state_servers import StateServer
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

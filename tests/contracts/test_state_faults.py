@@ -18,14 +18,9 @@ from edgewise.state.nats.engine import NatsEngine
 from edgewise.state.opening import Options, open_engine
 from edgewise.testing.state_suite import stop, take
 from support.cuttable_proxy import CuttableProxy
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
+from support.state_servers import SERVERS, NatsServer, StateServer, ValkeyServer
 
 pytestmark = pytest.mark.timeout(300)
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
 OVER_TCP: dict[str, Callable[[Path], NatsServer | ValkeyServer]] = {"nats": NatsServer, "redis": ValkeyServer}
 PATIENCE = 60.0
 """Seconds; a machine that does much else takes its time, above all to write to disk."""

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edgewise.state.transfer import copy_state
-from support.state_servers import NatsServer, SqliteServer, StateServer, ValkeyServer
-
-SERVERS: dict[str, Callable[[Path], StateServer]] = {
-    "sqlite": SqliteServer,
-    "nats": NatsServer,
-    "redis": ValkeyServer,
-}
+from support.state_servers import SERVERS, StateServer
 
 
 @pytest.fixture(params=[(one, other) for one in SERVERS for other in SERVERS if one != other], ids="-to-".join)

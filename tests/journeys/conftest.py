@@ -10,6 +10,7 @@ import pytest
 
 from support.edgewise_process import EdgewiseProcess
 from support.origin import OK, Origin
+from support.state_servers import NatsServer
 
 Pair = tuple[EdgewiseProcess, Origin]
 StartEdgewise = Callable[..., EdgewiseProcess]
@@ -47,6 +48,16 @@ def origin() -> Iterator[StartOrigin]:
         server.stop()
     errors = [error for server in running for error in server.errors]
     assert not errors, errors
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """Start NATS for a test's nodes to share."""
+    (tmp_path / "nats").mkdir()
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from edgewise.state.nodes import Node
 from support.edgewise_process import COMMAND, EdgewiseProcess, wait_until
@@ -17,15 +15,6 @@ from support.raw_http import get
 from support.state_servers import NatsServer, SqliteServer, ValkeyServer
 
 HELLO = '[[routes]]\nrespond = { body = "hello" }\n'
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    (tmp_path / "nats").mkdir()
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server
-    server.kill()
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

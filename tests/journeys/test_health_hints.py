@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,15 +30,6 @@ servers = [SERVERS]
 PATIENCE = 60.0
 Start = Callable[..., EdgewiseProcess]
 StartOrigin = Callable[..., Origin]
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    (tmp_path / "nats").mkdir()
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server
-    server.kill()
 
 
 def toml(nats: NatsServer, servers: list[str], more: str) -> str:

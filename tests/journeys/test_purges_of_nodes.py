@@ -43,15 +43,6 @@ Start = Callable[..., EdgewiseProcess]
 
 
 @pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    (tmp_path / "nats").mkdir()
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture
 def node(edgewise_server: StartEdgewise, origin: StartOrigin, nats: NatsServer) -> Start:
     """Start a node that hears purges."""
     address = origin(Numbers()).address

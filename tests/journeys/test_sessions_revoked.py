@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,15 +45,6 @@ def app(connection: OriginConnection) -> None:
         path = connection.read_request().split(b" ")[1]
         told = b'X-Edgewise-Session: {"user": "alice"}\r\n' if path == b"/login" else b""
         connection.send(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % told)
-
-
-@pytest.fixture
-def nats(tmp_path: Path) -> Iterator[NatsServer]:
-    (tmp_path / "nats").mkdir()
-    server = NatsServer(tmp_path / "nats")
-    server.start()
-    yield server
-    server.kill()
 
 
 def ask(node: EdgewiseProcess, path: str, cookie: str = "") -> Any:

@@ -52,9 +52,9 @@ class Everywhere:
         self._edgewise = edgewise
 
     def ask(self, path: str) -> list[bytes]:
-        """Ask by twelve new connections, which go to both workers, all but surely."""
+        """Ask by forty new connections, which go to both workers, all but surely."""
         found = []
-        for _ in range(12):
+        for _ in range(40):
             with self._edgewise.client() as client:
                 found.append(client.ask(get(path)).body)
         return found

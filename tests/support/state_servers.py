@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -149,6 +150,14 @@ class NatsServer:
     async def make(self) -> Portable:
         """Return a new client."""
         return await open_engine(self.url, Options(patience=_CALL, local_copy=self.copy))
+
+
+SERVERS: dict[str, Callable[[Path], StateServer]] = {
+    "sqlite": SqliteServer,
+    "nats": NatsServer,
+    "redis": ValkeyServer,
+}
+"""Each engine by its name; given a directory, it makes a server that is not started."""
 
 
 def send_signal(process: subprocess.Popen[bytes], number: int) -> None:
