@@ -61,6 +61,12 @@ class _Mark(NamedTuple):
             return GONE
         return self.at if self.soft > since else inf
 
+    def with_purge(self, number: int, soft_at: float | None) -> _Mark:
+        """Return the mark after another purge of its value, a soft one where it has a time."""
+        if soft_at is None:
+            return self._replace(hard=max(self.hard, number))
+        return self._replace(soft=number, at=soft_at) if number > self.soft else self
+
 
 _NEVER = _Mark(0, 0, inf)
 
@@ -96,20 +102,24 @@ class Purges:
         """Is it time to sweep the store and forget?"""
         return 2 * len(self) >= MOST_MARKS or 2 * len(self._patterns) >= MOST_PATTERNS
 
-    def apply(self, purge: Purge, now: float) -> int:
-        """Take a purge at `now` (seconds since the epoch); return its epoch."""
-        self.epoch += 1
+    def apply(self, purge: Purge, now: float, epoch: int | None = None) -> int:
+        """Take a purge at `now` (seconds since the epoch); return its epoch.
+
+        `epoch`: its number, where somebody else numbers them; purges may then come twice, and in any order.
+        """
+        number = self.epoch + 1 if epoch is None else epoch
+        self.epoch = max(self.epoch, number)
         value = tag_id(purge.value) if purge.kind == Kind.TAG else purge.value
         marks = self._marks[purge.kind]
-        before = marks.get(value, _NEVER)
-        marks[value] = before._replace(soft=self.epoch, at=now) if purge.soft else before._replace(hard=self.epoch)
+        marks[value] = marks.get(value, _NEVER).with_purge(number, now if purge.soft else None)
         if purge.kind == Kind.TAG:
-            self.tagged = self.epoch
+            self.tagged = max(self.tagged, number)
         elif purge.kind == Kind.PREFIX:
-            self._lengths[len(value)] = self.epoch
+            self._lengths[len(value)] = max(self._lengths.get(len(value), 0), number)
         elif purge.kind == Kind.PATTERN:
-            self._patterns[value] = (name_pattern((value,)), self.epoch)
-        return self.epoch
+            pattern, last = self._patterns.get(value) or (name_pattern((value,)), 0)
+            self._patterns[value] = (pattern, max(last, number))
+        return number
 
     def until(self, url: bytes, tags: bytes, since: int) -> float:
         """Return until when an object may be fresh, by the purges after the epoch `since`: GONE, a time, infinity.
@@ -135,6 +145,7 @@ class Purges:
     def forget(self, epoch: int) -> None:
         """Forget the purges up to `epoch`: every object there is was compared with them."""
         self.floor = max(self.floor, epoch)
+        self.epoch = max(self.epoch, epoch)
         for kind, marks in self._marks.items():
             self._marks[kind] = {key: mark for key, mark in marks.items() if max(mark.hard, mark.soft) > epoch}
         self._lengths = {length: last for length, last in self._lengths.items() if last > epoch}

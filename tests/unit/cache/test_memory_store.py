@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from itertools import product
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from edgewise.cache.memory import MOST_VARIANTS, MemoryStore
 from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.reuse import Use, decide
 from edgewise.cache.stored import Stored
+from edgewise.cache.tags import tag_id
 from support.cache import NOW, Lines, asking, date, stored
 
 LINES = {"Cache-Control": "max-age=600", "ETag": '"a"'}
@@ -273,6 +275,36 @@ def test_a_sweep_gives_memory_back_little_by_little() -> None:
     while not store.sweep(30):
         pass
     assert (len(store), left(store, "/new")) == (1, ["/new"])
+
+
+# ---- purges that somebody else numbers -------------------------------------------------------------------------------
+
+_NUMBERED = st.tuples(
+    st.sampled_from([Kind.URL, Kind.PREFIX, Kind.TAG, Kind.PATTERN, Kind.HOST, Kind.ALL]), st.booleans()
+)
+_VALUES = {Kind.URL: b"a.example/a", Kind.PREFIX: b"a.ex", Kind.TAG: b"t", Kind.PATTERN: b"*a", Kind.HOST: b"a.example"}
+
+
+@given(st.lists(_NUMBERED, min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_numbered_purges_may_come_twice_and_in_any_order(kinds: list[tuple[Kind, bool]], order: Random) -> None:
+    told = [(Purge(kind, _VALUES.get(kind, b""), soft), number) for number, (kind, soft) in enumerate(kinds, 5)]
+    straight, mixed = purges.Purges(), purges.Purges()
+    for purge, number in told:
+        assert straight.apply(purge, NOW + number, number) == number
+    twice = told * 2
+    order.shuffle(twice)
+    for purge, number in twice:
+        mixed.apply(purge, NOW + number, number)
+    assert (mixed.epoch, mixed.tagged) == (straight.epoch, straight.tagged)
+    for since in range(len(kinds) + 6):
+        assert mixed.until(b"a.example/a", tag_id(b"t"), since) == straight.until(b"a.example/a", tag_id(b"t"), since)
+
+
+def test_what_is_forgotten_counts_as_heeded() -> None:
+    loaded = purges.Purges()
+    loaded.forget(7)
+    assert (loaded.floor, loaded.epoch) == (7, 7)
+    assert loaded.apply(Purge(Kind.ALL), NOW) == 8
 
 
 # ---- the race --------------------------------------------------------------------------------------------------------
