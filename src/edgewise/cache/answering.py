@@ -33,13 +33,13 @@ def answer(stored: Stored, request: CacheRequest, now: float, status: bytes = b"
         if outcome(asked, stored.etag or b"", _modified(stored)):
             return _not_modified(stored, now, status)
         if request.said.ranged and _range_applies(stored, asked):
-            spans = parse_range(asked.range, len(stored.body))
+            spans = parse_range(asked.range, stored.length)
             if spans is not None and not spans:
                 return _unsatisfiable(stored, now, status)
             if spans is not None and len(spans) == 1:
                 return _part(stored, spans[0], now, status)
     head = b"%bAge: %d\r\n%b" % (stored.head, stored.age(now), status)
-    return Hit(stored.status, head, 0, len(stored.body))
+    return Hit(stored.status, head, 0, stored.length)
 
 
 def _modified(stored: Stored) -> int:
@@ -66,12 +66,12 @@ def _not_modified(stored: Stored, now: float, status: bytes) -> Hit:
 
 def _part(stored: Stored, span: tuple[int, int], now: float, status: bytes) -> Hit:
     start, end = span
-    place = content_range(start, end, len(stored.body))
+    place = content_range(start, end, stored.length)
     length = b"Content-Range: %b\r\nContent-Length: %d\r\n" % (place, end - start)
     head = b"%b%b%bAge: %d\r\n%b" % (status_line(206), stored.lines, length, stored.age(now), status)
     return Hit(206, head, start, end)
 
 
 def _unsatisfiable(stored: Stored, now: float, status: bytes) -> Hit:
-    length = b"Content-Range: bytes */%d\r\nContent-Length: 0\r\n" % len(stored.body)
+    length = b"Content-Range: bytes */%d\r\nContent-Length: 0\r\n" % stored.length
     return Hit(416, b"%bDate: %b\r\n%b%b" % (status_line(416), format_date(now), length, status), 0, 0)

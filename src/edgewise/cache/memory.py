@@ -84,6 +84,14 @@ class MemoryStore:
             stored.visited = True
         return stored
 
+    def get(self, key: bytes) -> Stored | None:
+        """Return the response under a key that stands for one variant, or for a slice; None: none."""
+        stored = self._objects.get(key)
+        if stored is None or not self._holds(stored):
+            return None
+        stored.visited = True
+        return stored
+
     def under(self, key: bytes) -> list[Stored]:
         """Return all that is stored under a request's key, variants included."""
         variants = self._variants.get(key)

@@ -55,6 +55,6 @@ def _of(stored: Stored, now: float) -> dict[str, Any]:
         "age": stored.age(now),
         "ttl": stored.ttl(now),
         "bytes": stored.size,
-        "content": len(stored.body),
+        "content": stored.length,
         "tags": [tag.hex() for tag in split_ids(stored.tags)],
     }

@@ -89,7 +89,7 @@ class HttpCache:
         served = stored.served
         if served is not None and served.second == int(now):
             return served
-        if len(stored.body) > _AT_ONCE:
+        if stored.length > _AT_ONCE:
             return None
         status, head, _, _ = answer(stored, request, now, _HIT % stored.ttl(now))
         served = stored.served = Whole(int(now), status, head + b"\r\n", stored.body)

@@ -31,9 +31,9 @@ class Stored:
 
     __slots__ = (
         "body", "born", "checked", "date", "etag", "fields", "forbids_stale", "fresh_until", "head",
-        "immutable", "key", "lines", "modified", "newer", "no_cache", "older", "primary", "reason", "received",
-        "served", "stale_if_error", "stale_on_disconnect", "stale_while_revalidate", "status", "strict", "tags", "url",
-        "vary", "visited",
+        "immutable", "key", "length", "lines", "modified", "newer", "no_cache", "older", "primary", "reason",
+        "received", "served", "slice", "stale_if_error", "stale_on_disconnect", "stale_while_revalidate", "status",
+        "strict", "tags", "url", "vary", "visited",
     )  # fmt: skip
 
     def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
@@ -42,6 +42,11 @@ class Stored:
         self.fields = fields
         """Without those that are not stored (RFC 9111 section 3.1), and without Content-Length."""
         self.body = b""
+        """Its content; b"" where that is kept elsewhere."""
+        self.length = 0
+        """Bytes of its content."""
+        self.slice = 0
+        """Bytes of each of the slices that its content is kept in, as objects of their own; 0: it is kept whole."""
         self.primary = b""
         """Key of the request."""
         self.key = b""
@@ -114,7 +119,12 @@ class Stored:
     def fill(self, body: bytes) -> None:
         """Take the whole content and make the head."""
         self.body = body
-        self.head = self.head_of(len(body))
+        self.measure(len(body))
+
+    def measure(self, length: int) -> None:
+        """Make the head for content of that many bytes, which may be kept elsewhere."""
+        self.length = length
+        self.head = self.head_of(length)
 
     def head_of(self, length: int) -> bytes:
         """Return `head` for content of that many bytes; negative: not known."""

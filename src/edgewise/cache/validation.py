@@ -64,14 +64,15 @@ def freshen(
         fresh, reason = describe(request, merged, settings, asked, received), judged.reason
     else:
         fresh, reason = judged, ""
-    fresh.fill(stored.body)
+    fresh.body, fresh.slice = stored.body, stored.slice
+    fresh.measure(stored.length)
     return fresh, reason
 
 
 def outdated_by(stored: Stored, response: ResponseHead) -> bool:
     """Does a 200 to a HEAD show that the stored response to GET is no longer what the origin has (section 4.3.5)?"""
     length = response.get(b"content-length")
-    if length is not None and length != b"%d" % len(stored.body):
+    if length is not None and length != b"%d" % stored.length:
         return True
     changed = {b"etag": stored.etag, b"last-modified": stored.modified}
     return any((value := response.get(name)) is not None and value != had for name, had in changed.items())
@@ -84,5 +85,5 @@ def _merged(stored: Stored, response: ResponseHead) -> ResponseHead:
     replaced = {field.name for field in new} | {b"date"}
     kept: tuple[Field, ...] = tuple(field for field in stored.fields if field.name not in replaced)
     return ResponseHead(
-        stored.status, stored.reason, response.minor, kept + new, len(stored.body), True, None, frozenset()
+        stored.status, stored.reason, response.minor, kept + new, stored.length, True, None, frozenset()
     )

@@ -49,7 +49,11 @@ class Stored(Protocol):
     key: bytes
     """Tells it apart from all others, variants of the same included."""
     body: bytes
-    """Whole content; b"" while it is being fetched."""
+    """Whole content; b"" while it is being fetched, and where it is kept elsewhere."""
+    length: int
+    """Bytes of content, once it is whole."""
+    slice: int
+    """Bytes of each slice of an object whose content is kept in slices; 0: it is kept whole."""
 
 
 class Found(NamedTuple):

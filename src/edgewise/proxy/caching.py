@@ -69,7 +69,7 @@ def _fetch(exchange: Exchange, cache: RouteCache, request: Any, found: Found) ->
 
 def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, status: bytes) -> None:
     """Answer with what is stored."""
-    delivery = cache.deliver(request, stored, len(stored.body), status, time())
+    delivery = cache.deliver(request, stored, stored.length, status, time())
     Reader(exchange, request).begin(delivery, Content(stored.body))
 
 
