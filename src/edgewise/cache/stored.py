@@ -30,8 +30,8 @@ class Stored:
     """
 
     __slots__ = (
-        "body", "born", "checked", "date", "etag", "fields", "forbids_stale", "fresh_until", "head",
-        "immutable", "key", "length", "lines", "modified", "newer", "no_cache", "older", "primary", "reason",
+        "body", "born", "checked", "date", "etag", "fields", "file", "forbids_stale", "fresh_until", "head",
+        "immutable", "key", "length", "lines", "looked", "modified", "newer", "no_cache", "older", "primary", "reason",
         "received", "served", "slice", "stale_if_error", "stale_on_disconnect", "stale_while_revalidate", "status",
         "strict", "tags", "url", "vary", "visited",
     )  # fmt: skip
@@ -45,6 +45,8 @@ class Stored:
         """Its content; b"" where that is kept elsewhere."""
         self.length = 0
         """Bytes of its content."""
+        self.file = ""
+        """Name of the file that holds its content; "": none does."""
         self.slice = 0
         """Bytes of each of the slices that its content is kept in, as objects of their own; 0: it is kept whole."""
         self.primary = b""
@@ -84,6 +86,8 @@ class Stored:
         self.lines = b"".join(field.line for field in fields)
         self.checked = 0
         """The last purge that it was compared with; at first, the last one before its request went out."""
+        self.looked = 0.0
+        """When it was last written to disk, read there or looked for there."""
         self.visited = False
         self.served: Whole | None = None
         """The answer of the present second, for requests that ask for no part of it."""
