@@ -11,13 +11,13 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from edgewise.contracts.coded_heads import coded_lines, coding_of, compressible
 from edgewise.contracts.filters import Headers, Request, Response
 from edgewise.contracts.plan import Answer, ResponsePlan
 from edgewise.http.head import NO_BODY, RequestHead
 from edgewise.http.statuses import reason
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head
 from edgewise.proxy import attempts, lifecycle, plans
-from edgewise.proxy.coded_heads import coded_lines, coding_of, compressible
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange

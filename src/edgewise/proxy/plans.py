@@ -6,6 +6,7 @@ Both functions are pure: a plan follows from (listener, peer trusted?, head, gen
 
 from __future__ import annotations
 
+from edgewise.contracts.coded_heads import coded_lines, coding_for, compressible
 from edgewise.contracts.plan import Params, Plan, Prototype, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
 from edgewise.http.head import CHUNKED, NO_BODY, UNTIL_CLOSE, Field, FieldLines, RequestHead, ResponseHead, plain_head
@@ -14,7 +15,6 @@ from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_respo
 from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
 from edgewise.protocols.http1_parting import OWN
 from edgewise.protocols.trace_context import trace_context
-from edgewise.proxy.coded_heads import coded_lines, coding_for, compressible
 from edgewise.proxy.grpc_heads import answer_lines, grpc_request, metadata_lines, without_timeout
 from edgewise.proxy.memo import Memo, cost
 from edgewise.proxy.messages import answer_plan, refuse_plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgewise.contracts.compression import Compression
-from edgewise.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
+from edgewise.http.head import CHUNKED, UNTIL_CLOSE, Field, RequestHead, ResponseHead
 from edgewise.http.media_types import shrinks
 from edgewise.http.negotiation import codings
 
@@ -32,16 +32,21 @@ def coding_for(compression: Compression, request: RequestHead) -> bytes:
 
 def compressible(compression: Compression, response: ResponseHead) -> bool:
     """May an answer be compressed, its client willing?"""
-    if response.status < 200 or response.status in _WITHOUT:
+    length = -1 if response.body in (CHUNKED, UNTIL_CLOSE) else response.body
+    return covered(compression, response.status, response.fields, length)
+
+
+def covered(compression: Compression, status: int, fields: tuple[Field, ...], length: int) -> bool:
+    """The same by status, fields and bytes of content; less than 0: not known."""
+    if status < 200 or status in _WITHOUT:
         return False
     kind = b""
-    for name, value, _ in response.fields:
+    for name, value, _ in fields:
         if name in _AS_THEY_ARE or (name == b"cache-control" and b"no-transform" in value.lower()):
             return False
         if name == b"content-type":
             kind = value.partition(b";")[0].strip(b" \t").lower()
-    unknown = response.body in (CHUNKED, UNTIL_CLOSE)
-    return (unknown or response.body >= max(1, compression.min_size)) and _covers(compression, kind)
+    return (length < 0 or length >= max(1, compression.min_size)) and _covers(compression, kind)
 
 
 def _covers(compression: Compression, kind: bytes) -> bool:
