@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from edgewise.cache.admission import Doorkeeper
+from edgewise.cache.admission import Probation
 from edgewise.cache.purges import GONE, Purge, Purges
 from edgewise.cache.request import CacheRequest
 from edgewise.cache.sieve import Sieve
@@ -39,18 +39,17 @@ class MemoryStore:
     """
 
     __slots__ = (
-        "_doorkeeper", "_max_bytes", "_objects", "_order", "_purges", "_sweeping", "_sweeping_for", "_variants",
+        "_max_bytes", "_objects", "_order", "_purges", "_sweeping", "_sweeping_for", "_variants",
         "bytes", "evictions",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int, *, second_hit: bool = False) -> None:
-        """`second_hit`: keep only what was asked for before (`admits`)."""
+        """`second_hit`: what was asked for once only gives way first (`Probation`)."""
         self._max_bytes = max_bytes
         self._objects: dict[bytes, Stored] = {}
         self._variants: dict[bytes, _Variants] = {}
-        self._order: Sieve[Stored] = Sieve()
+        self._order: Sieve[Stored] = Probation(max_bytes) if second_hit else Sieve()
         self._purges = Purges()
-        self._doorkeeper = Doorkeeper() if second_hit else None
         self._sweeping: Stored | None = None
         """The object that the sweep looks at next."""
         self._sweeping_for = 0
@@ -102,10 +101,6 @@ class MemoryStore:
     def varies(self, request: CacheRequest) -> bool:
         """Are there responses under its key, only for other variants (Cache-Status: fwd=vary-miss)?"""
         return request.key in self._variants
-
-    def admits(self, request: CacheRequest) -> bool:
-        """Is what this request misses worth keeping? Ask once a miss."""
-        return self._doorkeeper is None or self._doorkeeper.seen(request.key)
 
     def unpurged(self, url: bytes, since: int) -> bool:
         """May a request that comes now be answered by a fill for `url` that began at the epoch `since`?

@@ -23,21 +23,27 @@ class Sieve(Generic[N]):
     A hit costs one assignment, an eviction moves the hand by one object on the average; nothing is ever moved.
     """
 
-    __slots__ = ("_hand", "newest", "oldest")
+    __slots__ = ("_hand", "border", "newest", "oldest")
 
     def __init__(self) -> None:
         self.newest: N | None = None
         self.oldest: N | None = None
+        self.border: N | None = None
+        """The oldest object that the hand does not come to, nor to newer ones; None: it comes to all."""
         self._hand: N | None = None
 
-    def add(self, node: N) -> None:
-        """Take a new object."""
-        node.older, node.newer = self.newest, None
-        if self.newest is None:
+    def add(self, node: N, newer: N | None = None) -> None:
+        """Take a new object; `newer`: as older than that one."""
+        older: N | None = self.newest if newer is None else newer.older
+        node.older, node.newer = older, newer
+        if older is None:
             self.oldest = node
         else:
-            self.newest.newer = node
-        self.newest = node
+            older.newer = node
+        if newer is None:
+            self.newest = node
+        else:
+            newer.older = node
 
     def remove(self, node: N) -> None:
         """Leave an object out."""
@@ -55,12 +61,16 @@ class Sieve(Generic[N]):
 
     def victim(self) -> N:
         """Return the object to evict next; raises LookupError where there is none."""
-        node: N | None = self._hand or self.oldest
+        node: N | None = self._hand
+        if node is None or node is self.border:
+            node = self.oldest
         if node is None:
             raise LookupError("nothing to evict")
         while node.visited:
             node.visited = False
-            node = node.newer or self.oldest
+            node = node.newer
+            if node is None or node is self.border:
+                node = self.oldest
             assert node is not None
         self._hand = node
         return node

@@ -33,7 +33,7 @@ class Stored:
         "body", "born", "checked", "date", "etag", "fields", "file", "forbids_stale", "fresh_until", "head",
         "immutable", "key", "length", "lines", "looked", "modified", "newer", "no_cache", "older", "primary", "reason",
         "received", "served", "slice", "stale_if_error", "stale_on_disconnect", "stale_while_revalidate", "status",
-        "strict", "tags", "url", "vary", "visited",
+        "strict", "tags", "trial", "url", "vary", "visited",
     )  # fmt: skip
 
     def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
@@ -89,6 +89,8 @@ class Stored:
         self.looked = 0.0
         """When it was last written to disk, read there or looked for there."""
         self.visited = False
+        self.trial = 0
+        """What it costs, while it is new (`admission.Probation`)."""
         self.served: Whole | None = None
         """The answer of the present second, for requests that ask for no part of it."""
         self.newer: Stored | None = None

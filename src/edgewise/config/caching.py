@@ -18,7 +18,7 @@ class CacheMemory(Model):
     memory: Size = 268_435_456
     """Memory for stored answers, divided among the workers."""
     second_hit: bool = False
-    """Keep what is asked for a second time: what is asked for once only takes no room."""
+    """What was asked for once only has a tenth of the memory: it does not take the place of what is asked for again."""
     offline: PositiveDuration = 60.0
     """Where nodes share state: time without word from the engine after which stored answers are validated before they
     are used, once in each such time, since other nodes' purges are not heard."""

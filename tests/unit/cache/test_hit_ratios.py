@@ -38,14 +38,15 @@ def requests(seed: int) -> list[tuple[str, int]]:
     return trace
 
 
+@pytest.mark.parametrize("second_hit", [False, True])
 @pytest.mark.parametrize("share", [0.01, 0.1])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_sieve_hits_more_often_than_lru_where_popular_objects_meet_those_of_one_request(
-    tool: ModuleType, seed: int, share: float
+    tool: ModuleType, seed: int, share: float, second_hit: bool
 ) -> None:
     trace = requests(seed)
     bound = int(tool.footprint(trace) * share)
-    assert tool.sieve(trace, bound) > tool.lru(trace, bound) + 0.02
+    assert tool.sieve(trace, bound, second_hit=second_hit) > tool.lru(trace, bound) + 0.02
 
 
 def test_the_tool_reads_both_formats_and_prints_a_table(
