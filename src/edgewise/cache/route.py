@@ -213,39 +213,13 @@ class HttpCache:
             return Use.FETCH
         return Use.HIT if decide(stored, request, now) < Reuse.VALIDATE else Use.PASS
 
-    def whole(self, request: CacheRequest, stored: Stored, content: bytes, epoch: Epoch) -> None:
+    def whole(self, request: CacheRequest, stored: Stored, content: bytes, epoch: int) -> None:
         """Keep an answer whose content came whole."""
         stored.fill(content)
-        self._keep(request, stored, epoch)
-
-    def begin_body(self, request: CacheRequest, stored: Stored) -> BodyWriter | None:
-        """Return where the content of an answer is kept that is longer than `in_memory`; None: it is not kept."""
-        disk = self._store.disk
-        body = None if disk is None else disk.begin_body(stored)
-        if body is None:
-            self._refuse(request, "disk")
-        return body
-
-    def written(self, request: CacheRequest, stored: Stored, body: BodyWriter, epoch: Epoch) -> None:
-        """Keep an answer whose content came whole into `body`."""
-        if body.commit(stored):
-            self._keep(request, stored, epoch)
-        else:
-            self._refuse(request, "disk")
-
-    def _keep(self, request: CacheRequest, stored: Stored, epoch: Epoch) -> None:
-        if self._store.put(stored, epoch):
-            self._refused.pop(request.key, None)
-        else:
+        if not self._store.put(stored, epoch):
             self._refuse(request, "purged while it was fetched, older than what is stored, or larger than the memory")
-
-    def open_body(self, stored: Stored) -> FileIO | None:
-        """Return the file that holds the content of a stored answer; None: it is gone, and so is the answer."""
-        disk = self._store.disk
-        file = None if disk is None else disk.open_body(stored)
-        if file is None:
-            self._store.discard(stored)
-        return file
+        else:
+            self._refused.pop(request.key, None)
 
     def outgrew(self, request: CacheRequest) -> None:
         """An answer that was to be stored is longer than `most_bytes`."""
