@@ -392,4 +392,4 @@ def test_with_second_hit_what_is_asked_for_once_only_has_a_tenth_of_the_room() -
         store.put(one(f"/page-{number}"), 0)
     assert store.bytes <= 100 * size
     assert left(store, *popular) == popular
-    assert left(store, *(f"/page-{number}" for number in range(985))) == []
+    assert left(store, *(f"/page-{number}" for number in range(970))) == []
