@@ -7,6 +7,7 @@ to it, however late its fill ended. It is compared with the purges since its las
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from math import inf
 from typing import NamedTuple
@@ -45,6 +46,18 @@ class Purge(NamedTuple):
     value: bytes = b""
     soft: bool = False
     """Stale, to be validated, in place of gone."""
+
+
+class Mark(NamedTuple):
+    """A purge that is remembered."""
+
+    number: int
+    """Its epoch."""
+    kind: Kind
+    value: bytes
+    """Of a tag, its id."""
+    soft_at: float | None
+    """When it was (seconds since the epoch), for a soft one; None: a hard one."""
 
 
 class _Mark(NamedTuple):
@@ -108,18 +121,32 @@ class Purges:
         `epoch`: its number, where somebody else numbers them; purges may then come twice, and in any order.
         """
         number = self.epoch + 1 if epoch is None else epoch
-        self.epoch = max(self.epoch, number)
         value = tag_id(purge.value) if purge.kind == Kind.TAG else purge.value
-        marks = self._marks[purge.kind]
-        marks[value] = marks.get(value, _NEVER).with_purge(number, now if purge.soft else None)
-        if purge.kind == Kind.TAG:
+        self.restore(Mark(number, purge.kind, value, now if purge.soft else None))
+        return number
+
+    def marks(self) -> Iterator[Mark]:
+        """Yield what is remembered, in no order."""
+        for kind, marks in self._marks.items():
+            for value, mark in marks.items():
+                if mark.hard:
+                    yield Mark(mark.hard, kind, value, None)
+                if mark.soft > mark.hard:
+                    yield Mark(mark.soft, kind, value, mark.at)
+
+    def restore(self, mark: Mark) -> None:
+        """Take what `marks` told, of these or other purges; twice, and in any order."""
+        number, kind, value, soft_at = mark
+        self.epoch = max(self.epoch, number)
+        marks = self._marks[kind]
+        marks[value] = marks.get(value, _NEVER).with_purge(number, soft_at)
+        if kind == Kind.TAG:
             self.tagged = max(self.tagged, number)
-        elif purge.kind == Kind.PREFIX:
+        elif kind == Kind.PREFIX:
             self._lengths[len(value)] = max(self._lengths.get(len(value), 0), number)
-        elif purge.kind == Kind.PATTERN:
+        elif kind == Kind.PATTERN:
             pattern, last = self._patterns.get(value) or (name_pattern((value,)), 0)
             self._patterns[value] = (pattern, max(last, number))
-        return number
 
     def until(self, url: bytes, tags: bytes, since: int) -> float:
         """Return until when an object may be fresh, by the purges after the epoch `since`: GONE, a time, infinity.
