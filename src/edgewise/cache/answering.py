@@ -38,7 +38,7 @@ def answer(stored: Stored, request: CacheRequest, now: float, status: bytes = b"
                 return _unsatisfiable(stored, now, status)
             if spans is not None and len(spans) == 1:
                 return _part(stored, spans[0], now, status)
-    head = b"%bAge: %d\r\n%b" % (stored.head, stored.age(now), status)
+    head = b"%b%b%b" % (stored.head, stored.age_lines(now), status)
     return Hit(stored.status, head, 0, stored.length)
 
 
@@ -60,15 +60,15 @@ def _range_applies(stored: Stored, asked: Conditions) -> bool:
 
 
 def _not_modified(stored: Stored, now: float, status: bytes) -> Hit:
-    lines = b"".join(field.line for field in stored.fields if field.name not in _NOT_IN_304)
-    return Hit(304, b"%b%bAge: %d\r\n%b" % (status_line(304), lines, stored.age(now), status), 0, 0)
+    lines = b"".join(field.line for field in stored.shown if field.name not in _NOT_IN_304)
+    return Hit(304, b"%b%b%b%b" % (status_line(304), lines, stored.age_lines(now), status), 0, 0)
 
 
 def _part(stored: Stored, span: tuple[int, int], now: float, status: bytes) -> Hit:
     start, end = span
     place = content_range(start, end, stored.length)
     length = b"Content-Range: %b\r\nContent-Length: %d\r\n" % (place, end - start)
-    head = b"%b%b%bAge: %d\r\n%b" % (status_line(206), stored.lines, length, stored.age(now), status)
+    head = b"%b%b%b%b%b" % (status_line(206), stored.told, length, stored.age_lines(now), status)
     return Hit(206, head, start, end)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 from edgewise.cache.admission import Probation
@@ -129,11 +130,24 @@ class MemoryStore:
         if before is not None:
             stored.visited = before.visited
             self.discard(before)
+        self._make_room(size)
+        self._insert(stored, size)
+        return True
+
+    def amend(self, stored: Stored, change: Callable[[], None]) -> bool:
+        """Change what an object costs, in what clients see of it; False, and nothing is done, where it is gone."""
+        if self._objects.get(stored.key) is not stored:
+            return False
+        self.bytes -= stored.size
+        change()
+        self.bytes += stored.size
+        self._make_room(0)
+        return True
+
+    def _make_room(self, size: int) -> None:
         while self.bytes + size > self._max_bytes:
             self.discard(self._order.victim())
             self.evictions += 1
-        self._insert(stored, size)
-        return True
 
     def discard(self, stored: Stored) -> None:
         """Forget a response; nothing where it is not there any more."""

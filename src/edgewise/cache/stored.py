@@ -13,6 +13,7 @@ from edgewise.http.head import Field
 if TYPE_CHECKING:
     from edgewise.cache.directives import Directives
     from edgewise.cache.settings import CacheSettings
+    from edgewise.cache.view import BrowserPolicy, View
     from edgewise.contracts.cache import Whole
 
 _ETAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*+"')
@@ -26,14 +27,14 @@ class Stored:
     """One response under one key. Instants are seconds since the epoch.
 
     Immutable but for what the store keeps: `checked`, `visited`, its neighbours, and `fresh_until`, which a
-    soft purge brings forward.
+    soft purge brings forward; and for what clients see of it, which its route's view decides.
     """
 
     __slots__ = (
-        "body", "born", "checked", "date", "etag", "fields", "file", "forbids_stale", "fresh_until", "head",
-        "immutable", "key", "length", "lines", "looked", "modified", "newer", "no_cache", "older", "primary", "reason",
-        "received", "served", "slice", "stale_if_error", "stale_on_disconnect", "stale_while_revalidate", "status",
-        "strict", "tags", "trial", "url", "vary", "visited",
+        "body", "born", "checked", "date", "etag", "fields", "file", "forbids_stale", "forms", "fresh_until", "head",
+        "immutable", "key", "length", "lines", "looked", "modified", "newer", "no_cache", "older", "policy", "primary",
+        "reason", "received", "served", "shown", "slice", "stale_if_error", "stale_on_disconnect",
+        "stale_while_revalidate", "status", "strict", "tags", "told", "trial", "url", "vary", "view", "visited",
     )  # fmt: skip
 
     def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
@@ -84,6 +85,17 @@ class Stored:
         self.head = b""
         """Status line, field lines and Content-Length, without the empty line at the end."""
         self.lines = b"".join(field.line for field in fields)
+        self.shown = fields
+        """What clients get of them, as the route's view leaves them."""
+        self.told = self.lines
+        """The same as lines."""
+        self.view: View | None = None
+        """Whose `shown` is; None: nobody's, they are all fields."""
+        self.policy: BrowserPolicy | None = None
+        """What clients are told in place of Cache-Control."""
+        self.forms: dict[bytes, Stored | None] | None = None
+        """Its content in content codings, made of `shown`: objects beside this one; None of those there are not. None
+        where none was asked for yet."""
         self.checked = 0
         """The last purge that it was compared with; at first, the last one before its request went out."""
         self.looked = 0.0
@@ -100,7 +112,12 @@ class Stored:
     def size(self) -> int:
         """Bytes it is taken to cost in memory."""
         texts = 2 * len(self.lines) + 2 * len(self.head) + len(self.key) + len(self.primary) + len(self.url)
-        return OVERHEAD + texts + _FIELD_OVERHEAD * len(self.fields) + len(self.tags) + len(self.body)
+        size = OVERHEAD + texts + _FIELD_OVERHEAD * len(self.fields) + len(self.tags) + len(self.body)
+        if self.view is not None:
+            size += len(self.told) + _FIELD_OVERHEAD * len(self.shown)
+        if self.forms is not None:
+            size += sum(form.size for form in self.forms.values() if form is not None)
+        return size
 
     @property
     def validates(self) -> bool:
@@ -135,7 +152,21 @@ class Stored:
     def head_of(self, length: int) -> bytes:
         """Return `head` for content of that many bytes; negative: not known."""
         known = b"" if self.status == 204 or length < 0 else b"Content-Length: %d\r\n" % length
-        return b"HTTP/1.1 %d %b\r\n%b%b" % (self.status, self.reason, self.lines, known)
+        return b"HTTP/1.1 %d %b\r\n%b%b" % (self.status, self.reason, self.told, known)
+
+    def show(self, fields: tuple[Field, ...]) -> None:
+        """Tell clients these fields from now on; what was made of others is dropped."""
+        self.shown = fields
+        self.told = b"".join(field.line for field in fields)
+        self.forms = self.served = None
+        if self.head:
+            self.head = self.head_of(self.length)
+
+    def age_lines(self, now: float) -> bytes:
+        """Return Age, which goes with each answer from here (RFC 9111 section 4), and a policy that goes by it."""
+        age = self.age(now)
+        line = b"Age: %d\r\n" % age
+        return line if self.policy is None else self.policy.line(age) + line
 
     def age(self, now: float) -> int:
         """Return the value of Age (RFC 9111 section 5.1)."""
