@@ -13,11 +13,12 @@ from edgewise.cache.stored import Stored
 
 MOST_VARIANTS = 64
 """Of one key; the oldest goes first. A flood of made-up field values takes the place of nothing else."""
-_MOST_VARY = 4
+MOST_VARY = 4
 """Different Vary fields that answers under one key had."""
 
 
-def _recency(stored: Stored) -> tuple[float, float]:
+def recency(stored: Stored) -> tuple[float, float]:
+    """Return what is greater for the later of two responses (RFC 9111 section 4.1)."""
     return stored.date, stored.received
 
 
@@ -79,7 +80,7 @@ class MemoryStore:
             for names in variants.names:
                 variant = self._objects.get(request.variant(names))
                 if variant is not None and self._holds(variant):
-                    stored = variant if stored is None else max(stored, variant, key=_recency)
+                    stored = variant if stored is None else max(stored, variant, key=recency)
         if stored is not None:
             stored.visited = True
         return stored
@@ -122,7 +123,7 @@ class MemoryStore:
         """
         before = self._objects.get(stored.key)
         size = stored.size
-        if epoch < self._purges.floor or size > self._max_bytes:
+        if epoch < self._purges.floor or self.too_small_for(stored):
             return False
         stored.checked = epoch
         if not self._apply_purges(stored) or (before is not None and before.received > stored.received):
@@ -145,9 +146,13 @@ class MemoryStore:
         return True
 
     def _make_room(self, size: int) -> None:
-        while self.bytes + size > self._max_bytes:
+        while self.bytes + self.too_small_for(stored):
             self.discard(self._order.victim())
             self.evictions += 1
+
+    def too_small_for(self, stored: Stored) -> bool:
+        """Could it not be kept even if nothing else was?"""
+        return stored.size > self._max_bytes
 
     def discard(self, stored: Stored) -> None:
         """Forget a response; nothing where it is not there any more."""
@@ -181,7 +186,7 @@ class MemoryStore:
         if stored.vary in variants.names:
             variants.names.remove(stored.vary)
         variants.names.insert(0, stored.vary)
-        del variants.names[_MOST_VARY:]
+        del variants.names[MOST_VARY:]
         variants.keys[stored.key] = None
 
     # ---- purging -----------------------------------------------------------------------------------------------------

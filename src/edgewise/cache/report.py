@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from edgewise.cache.key import Keys, purge_url
-from edgewise.cache.memory import MemoryStore
+from edgewise.cache.memory import recency
 from edgewise.cache.stored import Stored
 from edgewise.cache.tags import split_ids
+from edgewise.cache.tiers import Tiers
 from edgewise.http.head import plain_head
 
 _BOTH = (b"http", b"https")
@@ -23,7 +24,7 @@ class Refused(NamedTuple):
 
 
 def report(
-    store: MemoryStore, keys: Keys, refused: Mapping[bytes, Refused], text: str, now: float
+    store: Tiers, keys: Keys, refused: Mapping[bytes, Refused], text: str, now: float
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return what is stored of a URL, all variants, and the latest refusals, as JSON-compatible values.
 
@@ -34,11 +35,22 @@ def report(
     held, refusals = [], []
     for scheme in _schemes(text):
         key = keys.key(plain_head(), scheme, url)
-        held += [{"scheme": scheme.decode(), **_of(stored, now)} for stored in store.under(key)]
+        held += [{"scheme": scheme.decode(), **told} for told in _held(store, key, now)]
         if key in refused:
             reason, at = refused[key]
             refusals.append({"scheme": scheme.decode(), "reason": reason, "ago": round(now - at, 1)})
     return held, refusals
+
+
+def _held(store: Tiers, key: bytes, now: float) -> list[dict[str, Any]]:
+    """Return what is stored under a key: the latest of each variant, and where it is."""
+    memory, disk = ({stored.key: stored for stored in tier} for tier in store.under(key))
+    told = []
+    for name in memory | disk:
+        tiers = ["memory"] * (name in memory) + ["disk"] * (name in disk)
+        held = [tier[name] for tier in (memory, disk) if name in tier]
+        told.append({"in": tiers, **_of(max(held, key=recency), now)})
+    return told
 
 
 def _schemes(text: str) -> tuple[bytes, ...]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import FileIO
 from time import time
 from typing import Any, TypeVar
 
 from edgewise.cache import status as cache_status
 from edgewise.cache.answering import answer
 from edgewise.cache.directives import joined
+from edgewise.cache.disk.body import BodyWriter
+from edgewise.cache.disk.layout import INLINE
 from edgewise.cache.invalidation import invalidated
 from edgewise.cache.key import Keys, KeySettings, purge_url
-from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.report import Refused, report
 from edgewise.cache.request import CacheRequest, Requests, Said
@@ -22,6 +24,7 @@ from edgewise.cache.status import Forwarded
 from edgewise.cache.stored import Stored
 from edgewise.cache.storing import Refusal, judge, withheld
 from edgewise.cache.tags import named_tags
+from edgewise.cache.tiers import Epoch, Tiers
 from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
 from edgewise.cache.vary import codings
 from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use, Whole
@@ -51,7 +54,7 @@ class HttpCache:
 
     def __init__(
         self,
-        store: MemoryStore,
+        store: Tiers,
         settings: CacheSettings,
         keys: KeySettings,
         purged: Callable[[list[Purge], Callable[[], None] | None], None],
@@ -63,7 +66,9 @@ class HttpCache:
         self.settings = settings
         self.key_settings = keys
         self.most_bytes = settings.most_bytes
+        self.in_memory = self.most_bytes if store.disk is None else INLINE
         self._store = store
+        self._memory = store.memory
         self._keys = Keys(keys)
         self._requests = Requests(self._keys, settings)
         self._purged = purged
@@ -83,7 +88,7 @@ class HttpCache:
         """Return the whole answer where it is stored, fresh and small, made once a second."""
         if not request.said.straight:
             return None
-        stored = self._store.find(request)
+        stored = self._memory.find(request)
         if stored is None or now >= stored.fresh_until:
             return None
         served = stored.served
@@ -92,6 +97,7 @@ class HttpCache:
         if stored.length > _AT_ONCE:
             return None
         status, head, _, _ = answer(stored, request, now, _HIT % stored.ttl(now))
+        self._store.used(stored, now)
         served = stored.served = Whole(int(now), status, head + b"\r\n", stored.body)
         return served
 
@@ -99,9 +105,10 @@ class HttpCache:
         """Return how a request is answered."""
         if request is None:
             return Found(Use.PASS, b"", None, cache_status.forwarded(NAME, Forwarded.BYPASS))
-        stored = self._store.find(request)
+        stored = self._store.find(request, now)
         if stored is None:
             return self._missed(request, now)
+        self._store.used(stored, now)
         use = _OF_REUSE[decide(stored, request, now)]
         if use in (Use.HIT, Use.STALE):
             return Found(use, stored.key, stored, _HIT % stored.ttl(now))
@@ -139,11 +146,11 @@ class HttpCache:
                 fields.append(_field(name, value))
         return Asked(tuple(fields), self._keys.query(request.head.query))
 
-    def epoch(self) -> int:
+    def epoch(self) -> Epoch:
         """Return the epoch for a fetch that begins now."""
         return self._store.epoch
 
-    def joins(self, request: CacheRequest, epoch: int) -> bool:
+    def joins(self, request: CacheRequest, epoch: Epoch) -> bool:
         """May a request that comes now be answered by a fetch that began at `epoch`?"""
         return self._store.unpurged(request.url, epoch)
 
@@ -154,7 +161,7 @@ class HttpCache:
         response: ResponseHead,
         asked: float,
         now: float,
-        epoch: int,
+        epoch: Epoch,
         *,
         disconnected: bool,
     ) -> Receipt:
@@ -191,7 +198,7 @@ class HttpCache:
         return CacheRequest(asked, request.scheme, self._keys, Said(asked, self.settings))
 
     def _validated(
-        self, request: CacheRequest, before: Stored, response: ResponseHead, asked: float, now: float, epoch: int
+        self, request: CacheRequest, before: Stored, response: ResponseHead, asked: float, now: float, epoch: Epoch
     ) -> Receipt:
         if not confirms(before, response):
             self._store.discard(before)
@@ -213,13 +220,39 @@ class HttpCache:
             return Use.FETCH
         return Use.HIT if decide(stored, request, now) < Reuse.VALIDATE else Use.PASS
 
-    def whole(self, request: CacheRequest, stored: Stored, content: bytes, epoch: int) -> None:
+    def whole(self, request: CacheRequest, stored: Stored, content: bytes, epoch: Epoch) -> None:
         """Keep an answer whose content came whole."""
         stored.fill(content)
-        if not self._store.put(stored, epoch):
-            self._refuse(request, "purged while it was fetched, older than what is stored, or larger than the memory")
+        self._keep(request, stored, epoch)
+
+    def begin_body(self, request: CacheRequest, stored: Stored) -> BodyWriter | None:
+        """Return where the content of an answer is kept that is longer than `in_memory`; None: it is not kept."""
+        disk = self._store.disk
+        body = None if disk is None else disk.begin_body(stored)
+        if body is None:
+            self._refuse(request, "disk")
+        return body
+
+    def written(self, request: CacheRequest, stored: Stored, body: BodyWriter, epoch: Epoch) -> None:
+        """Keep an answer whose content came whole into `body`."""
+        if body.commit(stored):
+            self._keep(request, stored, epoch)
         else:
+            self._refuse(request, "disk")
+
+    def _keep(self, request: CacheRequest, stored: Stored, epoch: Epoch) -> None:
+        if self._store.put(stored, epoch):
             self._refused.pop(request.key, None)
+        else:
+            self._refuse(request, "purged while it was fetched, older than what is stored, or larger than the memory")
+
+    def open_body(self, stored: Stored) -> FileIO | None:
+        """Return the file that holds the content of a stored answer; None: it is gone, and so is the answer."""
+        disk = self._store.disk
+        file = None if disk is None else disk.open_body(stored)
+        if file is None:
+            self._store.discard(stored)
+        return file
 
     def outgrew(self, request: CacheRequest) -> None:
         """An answer that was to be stored is longer than `most_bytes`."""

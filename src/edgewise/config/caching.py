@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgewise.config.types import Duration, FieldName, Model, Network, PositiveDuration, Share, Size, Text
+from edgewise.config.types import Duration, FieldName, FileName, Model, Network, PositiveDuration, Share, Size, Text
 
 _Status = Annotated[str, Field(pattern="^[2-5][0-9]{2}$")]
 _Language = Annotated[str, Field(pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")]
@@ -17,6 +17,11 @@ class CacheMemory(Model):
 
     memory: Size = 268_435_456
     """Memory for stored answers, divided among the workers."""
+    disk: Size = 0
+    """Disk for stored answers beside that, shared by the workers and kept when edgewise ends; 0: none. Content of more
+    than 256 KiB is then kept there alone."""
+    directory: FileName | None = None
+    """Directory for them, of this edgewise alone; by default "cache" in its state directory."""
     second_hit: bool = False
     """What was asked for once only has a tenth of the memory: it does not take the place of what is asked for again."""
     offline: PositiveDuration = 60.0

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
 from edgewise.cache.cookies import ANALYTICS
+from edgewise.cache.disk.store import DiskStore
 from edgewise.cache.key import MARKETING, KeySettings, purge_prefix
 from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.route import HttpCache
 from edgewise.cache.settings import CacheSettings
+from edgewise.cache.tiers import Tiers
 from edgewise.router.networks import within
 
 if TYPE_CHECKING:
@@ -26,10 +29,15 @@ if TYPE_CHECKING:
 class Caches:
     """What the routes of a worker share. Kept across reloads."""
 
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
-        self.tell: Callable[[list[Purge], Callable[[], None] | None], None] = _nobody_else
-        """Tells other workers of what a request made invalid; this worker's store knows already."""
+    def __init__(self, tiers: Tiers) -> None:
+        self.tiers = tiers
+        self.tell: Callable[[list[Purge], Callable[[], None] | None], None] = self._alone
+        """Tells other workers of what a request made invalid; this worker's memory knows already."""
+
+    @property
+    def disk(self) -> DiskStore | None:
+        """What the workers of this machine share; None: nothing."""
+        return self.tiers.disk
 
     def purged(self, purges: list[Purge], done: Callable[[], None] | None) -> None:
         """A request made something invalid; call `done` once other workers know."""
@@ -37,16 +45,25 @@ class Caches:
 
     def figures(self) -> tuple[int, int, int]:
         """Return bytes and objects stored, and how many gave way to others."""
-        return self.store.bytes, len(self.store), self.store.evictions
+        memory = self.tiers.memory
+        return memory.bytes, len(memory), memory.evictions
 
     def purge(self, purges: list[Purge], *, count: bool = False) -> int:
-        """Purge, or with `count` only say how many stored answers that would concern; 0 where it was done."""
+        """Purge memory, or with `count` only say how many answers in it that would concern; 0 where it was done."""
         if count:
-            return self.store.count(purges)
+            return self.tiers.memory.count(purges)
         now = time()
         for purge in purges:
-            self.store.purge(purge, now)
+            self.tiers.purge(purge, now)
         return 0
+
+    def _alone(self, purges: list[Purge], done: Callable[[], None] | None) -> None:
+        """There are no other workers: purges have the numbers that this one gives them."""
+        if self.disk is not None:
+            for purge in purges:
+                self.disk.purges.apply(purge, time())
+        if done is not None:
+            done()
 
 
 def purges(kind: str, text: str, *, soft: bool, routes: Iterable[Route]) -> list[Purge]:
@@ -79,13 +96,19 @@ def looked_at(url: str, routes: Iterable[Route]) -> list[dict[str, Any]]:
 
 
 def caches(config: Config, previous: Table | None) -> Caches | None:
-    """Return the worker's caches: those it has, where there are some; None where no route caches."""
+    """Return the worker's caches: those it has, where there are some; None where no route caches.
+
+    A directory is filled in by whoever starts edgewise: without one nothing is kept on disk.
+    """
     before = previous.caches if previous is not None else None
     if not any(route.cache is not None for route in config.routes):
         return None
     if isinstance(before, Caches):
         return before
-    return Caches(MemoryStore(config.cache.memory // config.server.workers, second_hit=config.cache.second_hit))
+    spec = config.cache
+    memory = MemoryStore(spec.memory // config.server.workers, second_hit=spec.second_hit)
+    disk = DiskStore(Path(spec.directory)) if spec.disk and spec.directory is not None else None
+    return Caches(Tiers(memory, disk))
 
 
 def route_cache(
@@ -123,12 +146,7 @@ def route_cache(
     kept = before[name].cache if name in before else None
     if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings) == (settings, keys):
         return kept
-    return HttpCache(shared.store, settings, keys, shared.purged, within(spec.purge_from))
-
-
-def _nobody_else(purges: list[Purge], done: Callable[[], None] | None) -> None:
-    if done is not None:
-        done()
+    return HttpCache(shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
 
 
 def _bytes(texts: list[str]) -> tuple[bytes, ...]:

@@ -183,7 +183,8 @@ def decode(data: bytes) -> tuple[Head, int]:
         raise Damaged(str(error)) from None
     if metadata.file and not BODY.fullmatch(metadata.file):
         raise Damaged("no name of a file")
-    return Head(*_STAMP.unpack_from(data, _STAMP_AT), metadata), end
+    epoch, fresh_until = _STAMP.unpack_from(data, _STAMP_AT)
+    return Head(epoch, fresh_until, metadata), end
 
 
 def decode_whole(data: bytes) -> tuple[Head, bytes]:
