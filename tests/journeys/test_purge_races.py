@@ -1,0 +1,13 @@
+"""Purges that fills under way could overtake: many at once, on two real workers. tools/purge_race.py does 10,000."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from support.purge_race import race
+
+
+def test_no_worker_answers_with_what_a_fill_brings_that_began_before_a_purge(tmp_path: Path) -> None:
+    outcome = asyncio.run(race(tmp_path, tries=200, at_once=16))
+    assert (outcome.tries, outcome.answers, outcome.stale) == (200, 1200, 0)
