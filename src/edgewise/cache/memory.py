@@ -146,7 +146,7 @@ class MemoryStore:
         return True
 
     def _make_room(self, size: int) -> None:
-        while self.bytes + self.too_small_for(stored):
+        while self.bytes + size > self._max_bytes:
             self.discard(self._order.victim())
             self.evictions += 1
 
