@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from edgewise.config.problems import BadValue
 from edgewise.config.types import Duration, FieldName, FileName, Model, Network, PositiveDuration, Share, Size, Text
 
+_SMALLEST_SLICE = 100_000
 _Status = Annotated[str, Field(pattern="^[2-5][0-9]{2}$")]
 _Language = Annotated[str, Field(pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")]
+
+
+def _slice(size: int) -> int:
+    if 0 < size < _SMALLEST_SLICE:
+        raise BadValue(f"{size} bytes are no slice", "0, or 100KB at least")
+    return size
+
+
+Slice = Annotated[Size, AfterValidator(_slice)]
+"""Bytes of a slice, 0 for none."""
 
 
 class CacheMemory(Model):
@@ -48,6 +60,9 @@ class RouteCache(Model):
     """The same while no server can be reached, unless the answer forbids it."""
     max_object: Size = 8_388_608
     """Content of an answer at most; longer ones are passed on only."""
+    slice: Slice = 0
+    """Ask servers in ranges of this size and keep each by itself, so that a client's range of a large object needs no
+    more than it touches; 0: objects are fetched whole. At least 100KB. `max_object` is for what is kept whole."""
     query: list[Text] | None = None
     """Query parameters that make a difference, "*" for anything in a name; by default all. Others are not sent on."""
     ignore_query: list[Text] = Field(default=[])
