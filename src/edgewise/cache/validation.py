@@ -64,7 +64,7 @@ def freshen(
         fresh, reason = describe(request, merged, settings, asked, received), judged.reason
     else:
         fresh, reason = judged, ""
-    fresh.body, fresh.slice = stored.body, stored.slice
+    fresh.body, fresh.file, fresh.slice = stored.body, stored.file, stored.slice
     fresh.measure(stored.length)
     return fresh, reason
 
