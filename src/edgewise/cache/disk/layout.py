@@ -200,12 +200,17 @@ def read_head(path: Path | str) -> Head:
     """Return the head of an entry without reading its content. Raises OSError and Damaged."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        data = os.read(descriptor, _BLOCK)
-        missing = HEADER + _FIXED.unpack_from(data)[2] - len(data) if len(data) >= HEADER else 0
-        if 0 < missing <= MOST_META:
-            data += os.read(descriptor, missing)
+        return read_head_of(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_head_of(descriptor: int) -> Head:
+    """Return the head of an entry that was just opened. Raises OSError and Damaged."""
+    data = os.read(descriptor, _BLOCK)
+    missing = HEADER + _FIXED.unpack_from(data)[2] - len(data) if len(data) >= HEADER else 0
+    if 0 < missing <= MOST_META:
+        data += os.read(descriptor, missing)
     return decode(data)[0]
 
 
