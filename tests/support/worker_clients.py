@@ -48,6 +48,18 @@ class Client:
                 raise AssertionError(f"{path} was answered {head!r}")
             return await self._reader.readexactly(int(length[1]))
 
+    async def exchange(self, requests: bytes, end: bytes, count: int) -> bytes:
+        """Send several requests in one go; return what came until `count` answers have ended with `end`."""
+        self._writer.write(requests)
+        found = []
+        async with asyncio.timeout(PATIENCE):
+            while count > 0:
+                found.append(await self._reader.read(65536))
+                if not found[-1]:
+                    raise AssertionError("the connection ended early")
+                count -= found[-1].count(end)
+        return b"".join(found)
+
     def close(self) -> None:
         """End the connection."""
         self._writer.close()
