@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -59,6 +60,12 @@ class Worker:
 
     def written(self) -> None:
         assert self.disk is None or self.disk.flush(30)
+
+    def purge(self, purge: Purge, now: float, number: int) -> None:
+        """Heed a purge that has a number."""
+        assert self.disk is not None
+        self.tiers.purge(purge, now)
+        self.disk.purges.apply(purge, now, number)
 
     def use(self, target: str = "/a", now: float = NOW + 1, lines: Lines | None = None) -> Use:
         return self.cache.find(self.request(target, lines), now).use
@@ -187,8 +194,7 @@ def test_a_fill_that_a_purge_overtook_is_stored_in_neither(pair: tuple[Worker, W
     head = response_head({"Date": date(NOW), **LINES})
     receipt = one.cache.receive(request, found, head, NOW, NOW, epoch, disconnected=False)
     for worker in pair:
-        worker.tiers.purge(Purge(Kind.URL, b"a.example/a"), NOW)
-        worker.disk.purges.apply(Purge(Kind.URL, b"a.example/a"), NOW, 1)  # type: ignore[union-attr]
+        worker.purge(Purge(Kind.URL, b"a.example/a"), NOW, 1)
     one.cache.whole(request, receipt.stored, b"hello", epoch)  # type: ignore[arg-type]
     one.written()
     assert (one.use(), other.use()) == (Use.FETCH, Use.FETCH)
@@ -205,9 +211,8 @@ def test_without_a_disk_all_is_as_memory_has_it() -> None:
 def test_a_stale_object_is_looked_for_on_disk_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = Worker(tmp_path)
     worker.answered()
-    looked = []
-    found = DiskStore.find
-    monkeypatch.setattr(DiskStore, "find", lambda disk, request: looked.append(1) or found(disk, request))
+    looked: list[CacheRequest] = []
+    monkeypatch.setattr(DiskStore, "find", lambda disk, request: looked.append(request))
     request = worker.request()
     for now in (NOW + 100, NOW + 100.5, NOW + 100.9, NOW + 101.1):
         worker.cache.find(request, now)
@@ -218,7 +223,7 @@ def test_what_memory_answers_with_counts_as_used_on_disk(tmp_path: Path) -> None
     worker = Worker(tmp_path)
     worker.answered(lines={"Cache-Control": "max-age=10000"})
     used: list[object] = []
-    worker.disk.touch = used.append  # type: ignore[union-attr,method-assign,assignment]
+    worker.disk.touch = used.append  # type: ignore[union-attr,method-assign]
     stored = worker.tiers.memory.find(worker.request())
     assert stored is not None
     stored.looked = NOW
@@ -243,28 +248,21 @@ _STEPS = st.lists(
 @settings(deadline=None, max_examples=40)
 @given(_STEPS)
 def test_two_workers_never_answer_with_what_both_purged(steps: list[tuple[str, int, int]]) -> None:
-    import tempfile
-
-    directory = Path(tempfile.mkdtemp())
-    pair = Worker(directory), Worker(directory)
-    version = [0, 0]
-    number = 0
-    for step, (event, who, which) in enumerate(steps):
-        worker, target, now = pair[who], f"/{which}", NOW + 40 * step
-        if event == "answered":
-            worker.answered(target, b"%d" % version[which], {"ETag": f'"{version[which]}"'}, now)
-        elif event == "purge":
-            version[which] += 1
-            number += 1
-            for each in pair:
-                each.tiers.purge(Purge(Kind.URL, b"a.example/%d" % which), now)
-                each.disk.purges.apply(Purge(Kind.URL, b"a.example/%d" % which), now, number)  # type: ignore[union-attr]
-        elif event == "renew":
-            found = worker.cache.find(worker.request(target), now)
-            if found.stored is not None:
-                tag = f'"{version[which]}"'
-                head = response_head({"Date": date(now), "Cache-Control": "max-age=60", "ETag": tag}, 304)
-                worker.receive(worker.request(target), found, head, b"", now)
-        else:
+    with TemporaryDirectory() as directory:
+        pair = Worker(Path(directory)), Worker(Path(directory))
+        version = [0, 0]
+        for step, (event, who, which) in enumerate(steps):
+            worker, target, now = pair[who], f"/{which}", NOW + 40 * step
+            if event == "answered":
+                worker.answered(target, b"%d" % version[which], {"ETag": f'"{version[which]}"'}, now)
+                continue
+            if event == "purge":
+                version[which] += 1
+                for each in pair:
+                    each.purge(Purge(Kind.URL, b"a.example/%d" % which), now, sum(version))
+                continue
             found = worker.cache.find(worker.request(target), now)
             assert found.stored is None or found.stored.body == b"%d" % version[which]
+            if event == "renew" and found.stored is not None:
+                lines = {"Date": date(now), "Cache-Control": "max-age=60", "ETag": f'"{version[which]}"'}
+                worker.receive(worker.request(target), found, response_head(lines, 304), b"", now)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
 from time import time
 
 import pytest
@@ -216,21 +219,16 @@ def test_whoever_reads_content_goes_on_when_it_is_removed(tmp_path: Path) -> Non
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_a_file_that_was_changed_in_any_way_is_a_miss_and_removed(data: st.DataObject) -> None:
-    disk = DiskStore(Path(_directory()))
-    keep(disk, one("/a", {"Vary": "Foo"}, {"Foo": "1"}))
-    path = data.draw(st.sampled_from(sorted(files(disk))))
-    whole = path.read_bytes()
-    place = data.draw(st.integers(0, len(whole) - 1))
-    other = data.draw(st.binary(max_size=9).filter(lambda found: found != whole[place : place + len(found)]))
-    path.write_bytes(whole[:place] + other + (whole[place + len(other) :] if other else b""))
-    assert disk.find(asking("/a", {"Foo": "1"})) is None
-    assert not path.exists()
-
-
-def _directory() -> str:
-    import tempfile
-
-    return tempfile.mkdtemp()
+    with TemporaryDirectory() as directory:
+        disk = DiskStore(Path(directory))
+        keep(disk, one("/a", {"Vary": "Foo"}, {"Foo": "1"}))
+        path = data.draw(st.sampled_from(sorted(files(disk))))
+        whole = path.read_bytes()
+        place = data.draw(st.integers(0, len(whole) - 1))
+        other = data.draw(st.binary(max_size=9).filter(lambda found: found != whole[place : place + len(found)]))
+        path.write_bytes(whole[:place] + other + (whole[place + len(other) :] if other else b""))
+        assert disk.find(asking("/a", {"Foo": "1"})) is None
+        assert not path.exists()
 
 
 def test_an_entry_in_another_ones_place_is_a_miss(tmp_path: Path) -> None:
@@ -345,29 +343,29 @@ _PURGES = [Purge(Kind.URL, f"a.example{target}".encode(), soft) for target, soft
 @settings(deadline=None, max_examples=100)
 @given(_EVENTS)
 def test_no_worker_finds_what_was_asked_for_before_a_purge_that_it_heeded(events: list[tuple[str, int, int]]) -> None:
-    directory = Path(_directory())
-    workers = [DiskStore(directory), DiskStore(directory)]
-    heard = [0, 0]
-    told: list[Purge] = []
-    fills: list[tuple[int, str, int, int]] = []
-    for step, (event, first, second) in enumerate(events):
-        disk = workers[first % 2]
-        if event == "begin":
-            fills.append((first, _TARGETS[second], disk.epoch, len(told)))
-        elif event == "end" and fills:
-            who, target, epoch, seen = fills.pop(second % len(fills))
-            workers[who].put(one(target, {"X-Seen": str(seen)}, received=NOW + step), epoch)
-            assert workers[who].flush(30)
-        elif event == "purge":
-            told.append(_PURGES[first])
-        elif event == "hear" and heard[first] < len(told):
-            heard[first] += 1
-            disk.purges.apply(told[heard[first] - 1], NOW + step, heard[first])
-        elif event == "find" and (found := disk.find(asking(_TARGETS[second]))) is not None:
-            seen = int(next(field.value for field in found.fields if field.name == b"x-seen"))
-            since = [purge for purge in told[seen : heard[first]] if purge.value == found.url]
-            assert all(purge.soft for purge in since)
-            assert not since or found.fresh_until < NOW + 600
+    with TemporaryDirectory() as directory:
+        workers = [DiskStore(Path(directory)), DiskStore(Path(directory))]
+        heard = [0, 0]
+        told: list[Purge] = []
+        fills: list[tuple[int, str, int, int]] = []
+        for step, (event, first, second) in enumerate(events):
+            disk = workers[first % 2]
+            if event == "begin":
+                fills.append((first, _TARGETS[second], disk.epoch, len(told)))
+            elif event == "end" and fills:
+                who, target, epoch, seen = fills.pop(second % len(fills))
+                workers[who].put(one(target, {"X-Seen": str(seen)}, received=NOW + step), epoch)
+                assert workers[who].flush(30)
+            elif event == "purge":
+                told.append(_PURGES[first])
+            elif event == "hear" and heard[first] < len(told):
+                heard[first] += 1
+                disk.purges.apply(told[heard[first] - 1], NOW + step, heard[first])
+            elif event == "find" and (found := disk.find(asking(_TARGETS[second]))) is not None:
+                seen = int(next(field.value for field in found.fields if field.name == b"x-seen"))
+                since = [purge for purge in told[seen : heard[first]] if purge.value == found.url]
+                assert all(purge.soft for purge in since)
+                assert not since or found.fresh_until < NOW + 600
 
 
 # ---- use and figures -------------------------------------------------------------------------------------------------
@@ -456,13 +454,8 @@ def test_a_directory_that_takes_nothing_loses_objects_only(
 def test_a_writer_that_is_behind_leaves_objects_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "MOST_WAITING", 3 * one("/0", body=b"x" * 9000).size)
     disk = DiskStore(tmp_path)
-    held = disk._writer._lock
-    with held:
-        pass
-    kept = []
     blocked = _Blocked(disk)
-    for number in range(9):
-        kept.append(disk.put(one(f"/{number}", body=b"x" * 9000), 0))
+    kept = [disk.put(one(f"/{number}", body=b"x" * 9000), 0) for number in range(9)]
     blocked.release()
     assert disk.flush(30)
     assert kept == [True] * 3 + [False] * 6
@@ -474,10 +467,11 @@ class _Blocked:
     """Holds a store's thread until it is released."""
 
     def __init__(self, disk: DiskStore) -> None:
-        from threading import Event
-
         self._gate = Event()
-        disk._writer.do(lambda: self._gate.wait(30) and None)
+        disk._writer.do(self._wait)
+
+    def _wait(self) -> None:
+        self._gate.wait(30)
 
     def release(self) -> None:
         self._gate.set()
@@ -492,3 +486,32 @@ def test_what_is_put_again_before_it_is_written_is_written_once_as_it_is_last(tm
     assert disk.flush(30)
     assert content_of(disk, asking("/")) == b"4"
     assert disk.files.written == layout.on_disk(1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_file_system_that_is_really_full_loses_objects_only(tmp_path: Path) -> None:
+    directory = tmp_path / "small"
+    directory.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(directory)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        disk = DiskStore(directory)
+        found = one("/large")
+        body = disk.begin_body(found)
+        assert body is not None
+        assert [body.write(LARGE) for _ in range(5)] == [True, True, True, True, False]
+        assert body.read(0, body.length) == LARGE * 4
+        for number in range(50):
+            disk.put(one(f"/{number}", body=b"x" * 50_000), 0)
+        assert not body.commit(found)
+        assert disk.flush(30)
+        there = left(disk, *(f"/{number}" for number in range(50)), "/large")
+        assert 0 < len(there) < 50
+        assert all(content_of(disk, asking(target)) == b"x" * 50_000 for target in there)
+        disk.discard(one(there[0]))
+        keep(disk, one("/after"))
+        assert left(disk, "/after", there[0]) == ["/after"]
+        assert not [path for path in files(disk) if path.suffix == ".tmp"]
+    finally:
+        subprocess.run(["umount", "-l", str(directory)], check=True)
