@@ -52,11 +52,13 @@ class Said:
 class CacheRequest:
     """A pure function of head, scheme and settings."""
 
-    __slots__ = ("_variants", "head", "key", "keys", "said", "scheme", "url")
+    __slots__ = ("_variants", "coding", "head", "key", "keys", "said", "scheme", "url")
 
-    def __init__(self, head: RequestHead, scheme: bytes, keys: Keys, said: Said) -> None:
+    def __init__(self, head: RequestHead, scheme: bytes, keys: Keys, said: Said, coding: bytes = b"") -> None:
         self.head = head
         self.scheme = scheme
+        self.coding = coding
+        """Content coding that the client gets where the route compresses, b"" for none."""
         self.keys = keys
         self.said = said
         self.url = keys.url_of(head, scheme)
@@ -90,7 +92,7 @@ class Requests:
         self._said: dict[FieldLines, Said] = {}
         """Of GET requests whose secret, if any, is a cookie."""
 
-    def of(self, head: RequestHead, scheme: bytes) -> CacheRequest | None:
+    def of(self, head: RequestHead, scheme: bytes, coding: bytes = b"") -> CacheRequest | None:
         """Return what a request says to the cache; None where it has nothing to do with it (fwd=bypass).
 
         Nothing but GET and HEAD without content is answered from the cache; a tunnel is no response.
@@ -108,7 +110,7 @@ class Requests:
                 return None
             if usual and head.lines.kept:
                 self._remember(head.lines, said)
-        return CacheRequest(head, scheme, self._keys, said)
+        return CacheRequest(head, scheme, self._keys, said, coding)
 
     def _remember(self, lines: FieldLines, said: Said) -> None:
         """Keep what lines say that other heads have too."""

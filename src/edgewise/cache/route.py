@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import FileIO
 from time import time
 from typing import Any, TypeVar
@@ -27,7 +28,9 @@ from edgewise.cache.tags import named_tags
 from edgewise.cache.tiers import Epoch, Tiers
 from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
 from edgewise.cache.vary import codings
+from edgewise.cache.view import View, show
 from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use, Whole
+from edgewise.contracts.compression import Compression
 from edgewise.http.head import Field, RequestHead, ResponseHead
 
 _T = TypeVar("_T")
@@ -59,10 +62,14 @@ class HttpCache:
         keys: KeySettings,
         purged: Callable[[list[Purge], Callable[[], None] | None], None],
         may_purge: Callable[[str], bool] = lambda ip: False,
+        view: View | None = None,
     ) -> None:
         """`purged(purges, done)` tells other workers and nodes of what a request made invalid; `done`, where given, is
-        called once the workers have heeded it. `may_purge` tells whether a client's PURGE requests are obeyed.
+        called once the workers have heeded it. `may_purge` tells whether a client's PURGE requests are obeyed; `view`
+        what clients see of answers, None: all that servers say.
         """
+        self.view = view
+        self.compression: Compression | None = None
         self.settings = settings
         self.key_settings = keys
         self.most_bytes = settings.most_bytes
@@ -80,9 +87,9 @@ class HttpCache:
         self._refused: dict[bytes, Refused] = {}
         """Key -> why its latest answer was not stored, the oldest first."""
 
-    def request(self, head: RequestHead, scheme: bytes) -> CacheRequest | None:
+    def request(self, head: RequestHead, scheme: bytes, coding: bytes = b"") -> CacheRequest | None:
         """Return what a request head says to the cache; None where it cannot be answered from one."""
-        return self._requests.of(head, scheme)
+        return self._requests.of(head, scheme, coding)
 
     def at_once(self, request: CacheRequest, now: float) -> Whole | None:
         """Return the whole answer where it is stored, fresh and small, made once a second."""
@@ -94,11 +101,17 @@ class HttpCache:
         served = stored.served
         if served is not None and served.second == int(now):
             return served
-        if stored.length > _AT_ONCE:
+        return self._prepared(stored, stored, request, now)
+
+    def _prepared(self, stored: Stored, form: Stored, request: CacheRequest, now: float) -> Whole | None:
+        """Return the answer of this second: `form` of a stored response, which may be that itself."""
+        if form.length > _AT_ONCE:
             return None
-        status, head, _, _ = answer(stored, request, now, _HIT % stored.ttl(now))
+        if form.view is not self.view:
+            self._show(form)
+        status, head, _, _ = answer(form, request, now, _HIT % stored.ttl(now))
         self._store.used(stored, now)
-        served = stored.served = Whole(int(now), status, head + b"\r\n", stored.body)
+        served = form.served = Whole(int(now), status, head + b"\r\n", form.body)
         return served
 
     def find(self, request: CacheRequest | None, now: float) -> Found:
@@ -207,12 +220,17 @@ class HttpCache:
         if reason:
             self._refuse(request, reason)
             self._store.discard(before)
+            fresh.view = self.view  # as its server has it: what is not kept is not told in other words
         else:
+            self._renewed(before, fresh)
             self._store.put(fresh, epoch)
         line = cache_status.forwarded(
             NAME, Forwarded.STALE, status=304, stored=not reason, ttl=fresh.ttl(now), detail=reason
         )
         return Receipt(Fate.RENEWED, fresh, line + withheld(response, fresh, self.settings))
+
+    def _renewed(self, before: Stored, fresh: Stored) -> None:
+        """A server confirmed what was stored: `fresh` takes its place, with the same content."""
 
     def shares(self, request: CacheRequest, stored: Stored, now: float) -> Use:
         """May an answer that just came answer another request that waited for it?"""
@@ -269,11 +287,23 @@ class HttpCache:
 
     def deliver(self, request: CacheRequest, stored: Stored, length: int, status: bytes, now: float) -> Delivery:
         """Prepare an answer; of what is still being fetched, all or nothing of it."""
+        if stored.view is not self.view:
+            self._show(stored)
         prepared = answer(stored, request, now, status)
         if stored.head or prepared.status == 304:
             return Delivery(*prepared)
-        head = b"%bAge: %d\r\n%b" % (stored.head_of(length), stored.age(now), status)
+        head = b"%b%b%b" % (stored.head_of(length), stored.age_lines(now), status)
         return Delivery(stored.status, head, 0, length)
+
+    def form(self, request: CacheRequest, stored: Stored) -> Stored:
+        """Return the form of a stored response that a client gets."""
+        return stored
+
+    def _show(self, stored: Stored) -> None:
+        """Prepare what clients see of a response, in the store or on its way there."""
+        change = partial(show, stored, self.view)
+        if not self._memory.amend(stored, change):
+            change()
 
     def collapsed(self, request: CacheRequest) -> bytes:
         """Return the Cache-Status line for a request that waited for another one's answer."""

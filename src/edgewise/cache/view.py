@@ -61,7 +61,16 @@ class View:
         if self._compression is not None and covered(self._compression, stored.status, fields, length):
             fields = _revised(fields, b"")
         stored.show(fields)
-        stored.view = self
+
+
+def show(stored: Stored, view: View | None) -> None:
+    """Prepare what clients see of an object; without a view, all that its server said."""
+    if view is None:
+        stored.policy = None
+        stored.show(stored.fields)
+    else:
+        view.show(stored)
+    stored.view = view
 
 
 def coded_form(stored: Stored, coding: bytes, content: bytes) -> Stored:

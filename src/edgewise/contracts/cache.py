@@ -130,8 +130,11 @@ class RouteCache(Protocol):
     most_bytes: int
     """Content of an object at most."""
 
-    def request(self, head: RequestHead, scheme: bytes) -> Any:
-        """Return what a request head says to the cache, None: nothing. A pure function, kept with the head's plan."""
+    def request(self, head: RequestHead, scheme: bytes, coding: bytes = b"") -> Any:
+        """Return what a request head says to the cache, None: nothing. A pure function, kept with the head's plan.
+
+        `coding`: the content coding that its client gets where the route compresses.
+        """
 
     def find(self, request: Any, now: float) -> Found:
         """Return how a request is answered; `request` may be None."""
@@ -173,6 +176,9 @@ class RouteCache(Protocol):
 
     def outgrew(self, request: Any) -> None:
         """The content of a SHARED answer is longer than `most_bytes`: it is not kept."""
+
+    def form(self, request: Any, stored: Any) -> Any:
+        """Return what a client gets of a whole answer: itself, or its content in the client's coding."""
 
     def deliver(self, request: Any, stored: Any, length: int, status: bytes, now: float) -> Delivery:
         """Prepare an answer: all, a part, or that nothing changed (RFC 9110 section 13.2.2).

@@ -24,7 +24,7 @@ def look(exchange: Exchange) -> bool:
     assert cache is not None
     request, now = plan.cached, time()
     if request is None:
-        request = plan.cached = cache.request(plan.request, _scheme(exchange))
+        request = plan.cached = cache.request(plan.request, _scheme(exchange), plan.coding)
     if request is not None and not plan.close and plan.request.minor and not exchange.client.closing:
         whole = cache.at_once(request, now)
         if whole is not None:
@@ -69,6 +69,8 @@ def _fetch(exchange: Exchange, cache: RouteCache, request: Any, found: Found) ->
 
 def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, status: bytes) -> None:
     """Answer with what is stored."""
+    if exchange.plan.coding:
+        stored = cache.form(request, stored)
     delivery = cache.deliver(request, stored, stored.length, status, time())
     Reader(exchange, request).begin(delivery, Content(stored.body))
 

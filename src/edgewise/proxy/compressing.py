@@ -1,8 +1,12 @@
-"""A response's content compressed on its way to the client, in a thread where a piece of it takes long."""
+"""Content compressed: a response's on its way to the client, in a thread where a piece of it takes long."""
 
 from __future__ import annotations
 
+import logging
+from asyncio import get_running_loop
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from edgewise.protocols.content_coding import Encoder, make_encoder
@@ -19,6 +23,21 @@ if TYPE_CHECKING:
 _AT_ONCE = 16384
 """Bytes compressed on the spot: a third of a millisecond at most. More goes to a thread, which holds up nobody."""
 _threads = ThreadPoolExecutor(2, "compress")
+_log = logging.getLogger("edgewise.compress")
+
+
+def aside(work: Callable[[], bytes], then: Callable[[bytes | None], None]) -> None:
+    """Have a thread do `work`; then tell `then`, in the running loop, what came of it: None where it failed."""
+    loop = get_running_loop()
+
+    def done(working: Future[bytes]) -> None:
+        error = working.exception()
+        if error is not None:
+            _log.error("content could not be compressed", exc_info=error)
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(then, None if error is not None else working.result())
+
+    _threads.submit(work).add_done_callback(done)
 
 
 class CompressingRelay(Relay):

@@ -11,6 +11,7 @@ from time import monotonic, time
 from typing import Any, ClassVar
 
 from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Result, RouteCache, Stored, Use
+from edgewise.contracts.coded_heads import coded_lines, compressible
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
 from edgewise.http.head import NO_BODY, RequestHead, ResponseHead
@@ -183,7 +184,7 @@ class Fill:
         cache, content, stored = self._cache, self._content, receipt.stored
         if receipt.fate is Fate.OTHER:
             lifecycle.choose(reader.leave())
-        elif content is None:
+        elif content is None or (stored is not None and stored.body and reader.exchange.plan.coding):
             assert stored is not None
             caching.answer(reader.leave(), cache, reader.request, stored, status)
         else:
@@ -192,7 +193,7 @@ class Fill:
                 delivery = cache.deliver(reader.request, stored, max(length, -1), status, time())
             else:
                 own = b"" if self._own is None or reader is not self._leader else self._own.set_cookie
-                delivery = _as_it_is(response, max(length, -1), own + status)
+                delivery = _as_it_is(reader.exchange.route, response, max(length, -1), own + status)
             self._readers[reader] = None
             reader.begin(delivery, content)
 
@@ -264,9 +265,11 @@ def _attribute(exchange: Exchange, own: Exchange) -> None:
     exchange.end, exchange.failure = own.end, own.failure
 
 
-def _as_it_is(response: ResponseHead, length: int, own: bytes) -> Delivery:
+def _as_it_is(route: Route, response: ResponseHead, length: int, own: bytes) -> Delivery:
     """Prepare a server's answer that is not stored; `own`: lines to add."""
     lines = [field.line for field in response.fields if field.name != b"content-length"]
+    if route.compression is not None and compressible(route.compression, response):
+        lines = coded_lines(lines, b"")
     if length >= 0 and response.status != 204:
         lines.append(b"Content-Length: %d\r\n" % length)
     head = plans.status_bytes(response.status, response.reason, [*lines, own])

@@ -76,7 +76,9 @@ def build(
     for route in routes:
         if shared_caches is not None and route.spec.cache is not None:
             known = route.spec.session is not None
-            route.cache = route_cache(route.name, route.spec.cache, shared_caches, before, authenticated=known)
+            route.cache = route_cache(
+                route.name, route.spec.cache, shared_caches, before, route.compression, authenticated=known
+            )
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal

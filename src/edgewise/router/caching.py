@@ -7,6 +7,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
+from edgewise.cache.coding import CodingCache
 from edgewise.cache.cookies import ANALYTICS
 from edgewise.cache.disk.store import DiskStore
 from edgewise.cache.key import MARKETING, KeySettings, purge_prefix
@@ -15,6 +16,8 @@ from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.route import HttpCache
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.tiers import Tiers
+from edgewise.cache.view import View
+from edgewise.proxy.compressing import aside
 from edgewise.router.networks import within
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from edgewise.config.caching import RouteCache as RouteCacheSpec
     from edgewise.config.schema import Config
+    from edgewise.contracts.compression import Compression
     from edgewise.contracts.plan import Route
     from edgewise.contracts.table import Table
 
@@ -112,11 +116,17 @@ def caches(config: Config, previous: Table | None) -> Caches | None:
 
 
 def route_cache(
-    name: str, spec: RouteCacheSpec, shared: Caches, before: Mapping[str, Route], *, authenticated: bool
+    name: str,
+    spec: RouteCacheSpec,
+    shared: Caches,
+    before: Mapping[str, Route],
+    compression: Compression | None = None,
+    *,
+    authenticated: bool,
 ) -> HttpCache:
     """Return the cache of the route `name`: the one it had, where nothing about it changed.
 
-    `authenticated`: servers are told who asks.
+    `compression` is the route's; `authenticated`: servers are told who asks.
     """
     settings = CacheSettings(
         targets=_names(spec.targets),
@@ -144,9 +154,13 @@ def route_cache(
         languages=_names(spec.languages),
     )
     kept = before[name].cache if name in before else None
-    if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings) == (settings, keys):
+    same = (settings, keys, compression)
+    if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings, kept.compression) == same:
         return kept
-    return HttpCache(shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
+    common = (shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
+    if compression is None:
+        return HttpCache(*common)
+    return CodingCache(*common, View(compression=compression), compression, aside)
 
 
 def _bytes(texts: list[str]) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ from edgewise.cache.key import Keys, KeySettings
 from edgewise.cache.request import CacheRequest, Said
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.stored import Stored
-from edgewise.cache.view import BrowserPolicy, View, coded_form
+from edgewise.cache.view import BrowserPolicy, View, coded_form, show
 from edgewise.contracts.compression import Compression
 from edgewise.http.head import Field, plain_head
 
@@ -40,7 +40,7 @@ def told(stored: Stored, *lines: str) -> list[bytes]:
 
 def test_the_policy_takes_the_place_of_all_that_said_how_long() -> None:
     stored = kept("Cache-Control: s-maxage=600", "Expires: 0", "Pragma: no-cache", "X-Own: 1")
-    View(BrowserPolicy(b"private, max-age=60")).show(stored)
+    show(stored, View(BrowserPolicy(b"private, max-age=60")))
     assert told(stored) == [
         b"X-Own: 1",
         b"Content-Length: %d" % len(TEXT),
@@ -51,7 +51,7 @@ def test_the_policy_takes_the_place_of_all_that_said_how_long() -> None:
 
 def test_rfc9111_4_2_3_a_policy_counts_from_when_the_answer_goes_out() -> None:
     stored = kept("Cache-Control: s-maxage=600", age=500)
-    View(BrowserPolicy(b"max-age=60, s-maxage=5, stale-while-revalidate=30")).show(stored)
+    show(stored, View(BrowserPolicy(b"max-age=60, s-maxage=5, stale-while-revalidate=30")))
     assert told(stored)[-2:] == [
         b"Cache-Control: max-age=560, s-maxage=505, stale-while-revalidate=30", b"Age: 500",
     ]  # fmt: skip
@@ -59,7 +59,7 @@ def test_rfc9111_4_2_3_a_policy_counts_from_when_the_answer_goes_out() -> None:
 
 def test_the_policy_is_told_with_304_and_parts_too() -> None:
     stored = kept("Cache-Control: max-age=600", 'ETag: "a"', age=10)
-    View(BrowserPolicy(b"no-cache")).show(stored)
+    show(stored, View(BrowserPolicy(b"no-cache")))
     for asked, status in (('If-None-Match: "a"', 304), ("Range: bytes=0-3", 206)):
         hit = answer(stored, request(asked), NOW)
         assert hit.status == status
@@ -70,7 +70,7 @@ def test_the_policy_is_told_with_304_and_parts_too() -> None:
 def test_what_failed_or_leads_elsewhere_keeps_its_own_word() -> None:
     for status in (301, 404, 503):
         stored = kept("Cache-Control: max-age=10", status=status)
-        View(BrowserPolicy(b"public, max-age=31536000, immutable")).show(stored)
+        show(stored, View(BrowserPolicy(b"public, max-age=31536000, immutable")))
         assert b"Cache-Control: max-age=10" in told(stored)
         assert b"Age: 0" in told(stored)
 
@@ -81,7 +81,7 @@ def test_a_policy_is_text_and_no_template() -> None:
 
 def test_hidden_fields_stay_with_the_object() -> None:
     stored = kept("Surrogate-Key: a b", "CDN-Cache-Control: max-age=9", "X-Own: 1")
-    View(hidden=(b"surrogate-key", b"cdn-cache-control")).show(stored)
+    show(stored, View(hidden=(b"surrogate-key", b"cdn-cache-control")))
     assert told(stored) == [b"X-Own: 1", b"Content-Length: %d" % len(TEXT), b"Age: 0"]
     assert [field.name for field in stored.fields] == [b"surrogate-key", b"cdn-cache-control", b"x-own"]
 
@@ -92,7 +92,7 @@ def test_answers_that_may_be_compressed_vary_and_others_do_not() -> None:
     coded, same = kept("Content-Type: text/html", "Content-Encoding: gzip"), kept("Content-Type: text/css, x")
     short = kept("Content-Type: text/html", body=b"short")
     for stored in (text, picture, coded, same, short):
-        view.show(stored)
+        show(stored, view)
     assert told(text)[1:3] == [b"Vary: Cookie", b"Vary: Accept-Encoding"]
     for stored in (picture, coded, short):
         assert not any(line.startswith(b"Vary") for line in told(stored))
@@ -100,13 +100,13 @@ def test_answers_that_may_be_compressed_vary_and_others_do_not() -> None:
 
 def test_an_answer_on_its_way_varies_as_it_will() -> None:
     stored = Stored(200, b"OK", fields("Content-Type: text/html"))
-    View(compression=COMPRESSION).show(stored)
+    show(stored, View(compression=COMPRESSION))
     assert b"Vary: Accept-Encoding\r\n" in stored.head_of(-1)
 
 
 def test_rfc9110_8_8_3_3_a_coded_form_has_a_tag_of_its_own_and_its_304() -> None:
     stored = kept("Content-Type: text/html", 'ETag: "a"', "Accept-Ranges: bytes", age=7)
-    View(BrowserPolicy(b"max-age=1"), compression=COMPRESSION).show(stored)
+    show(stored, View(BrowserPolicy(b"max-age=1"), compression=COMPRESSION))
     form = coded_form(stored, b"br", b"coded")
     assert told(form) == [
         b"Content-Type: text/html", b'ETag: W/"a"', b"Vary: Accept-Encoding", b"Content-Encoding: br",
@@ -121,12 +121,12 @@ def test_rfc9110_8_8_3_3_a_coded_form_has_a_tag_of_its_own_and_its_304() -> None
 def test_an_object_counts_for_what_clients_are_told_and_for_its_forms() -> None:
     stored = kept("Content-Type: text/html")
     bare = stored.size
-    View(compression=COMPRESSION).show(stored)
+    show(stored, View(compression=COMPRESSION))
     shown = stored.size
     form = coded_form(stored, b"br", b"x" * 5000)
     stored.forms = {b"br": form, b"gzip": None}
     assert bare < shown
     assert stored.size == shown + form.size
     assert form.size > 5000
-    View().show(stored)
+    show(stored, View())
     assert stored.forms is None
