@@ -502,11 +502,15 @@ def test_a_file_system_that_is_really_full_loses_objects_only(tmp_path: Path) ->
         assert body is not None
         assert [body.write(LARGE) for _ in range(5)] == [True, True, True, True, False]
         assert body.read(0, body.length) == LARGE * 4
-        for number in range(50):
-            disk.put(one(f"/{number}", body=b"x" * 50_000), 0)
+        disk.put(one("/before"), 0)
         assert not body.commit(found)
         assert disk.flush(30)
-        there = left(disk, *(f"/{number}" for number in range(50)), "/large")
+        assert left(disk, "/before", "/large") == []
+        del body
+        for number in range(50):
+            disk.put(one(f"/{number}", body=b"x" * 50_000), 0)
+        assert disk.flush(30)
+        there = left(disk, *(f"/{number}" for number in range(50)))
         assert 0 < len(there) < 50
         assert all(content_of(disk, asking(target)) == b"x" * 50_000 for target in there)
         disk.discard(one(there[0]))
