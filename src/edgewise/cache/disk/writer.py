@@ -118,7 +118,8 @@ class Writer:
         """Say that the disk takes nothing, now and then."""
         if monotonic() - self._complained >= _QUIET:
             self._complained = monotonic()
-            log.error("cache: an answer is not kept on disk: %s", error)
+            # As text: whoever keeps log records would keep the open file of the one who failed.
+            log.error("cache: an answer is not kept on disk: %s", str(error))
 
     def _store(self, job: _Job) -> None:
         kept = False
