@@ -21,10 +21,10 @@ COMPILED = [
     "proxy/downstream", "proxy/engine", "proxy/fills", "proxy/grpc", "proxy/http2_downstream", "proxy/http2_fields",
     "proxy/http2_upstream", "proxy/http2_wire", "proxy/lifecycle", "proxy/memo", "proxy/messages", "proxy/plans",
     "proxy/poller", "proxy/pool", "proxy/readers", "proxy/relay", "proxy/response_prototypes", "proxy/tunnel",
-    "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "cache/answering",
-    "cache/cookies", "cache/key", "cache/memory", "cache/purges", "cache/request", "cache/reuse", "cache/route",
-    "cache/sieve", "cache/stored", "cache/vary", "router/https", "router/match", "router/patterns",
-    "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
+    "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "cache/admission",
+    "cache/answering", "cache/coding", "cache/cookies", "cache/key", "cache/memory", "cache/purges", "cache/request",
+    "cache/reuse", "cache/route", "cache/sieve", "cache/stored", "cache/vary", "router/https", "router/match",
+    "router/patterns", "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
 
 options: dict[str, Any] = {}

@@ -67,6 +67,8 @@ class CodingCache(HttpCache):
         served = form.served
         if served is not None and served.second == int(now):
             return served
+        if stored.view is not self.view:  # a reload changed what clients see: forms of before are gone with this
+            form = self._form(stored, coding)
         return self._prepared(stored, form, request, now)
 
     def form(self, request: CacheRequest, stored: Stored) -> Stored:
