@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from io import FileIO
 from time import time
-from typing import Any, TypeVar
+from typing import Any
 
 from edgewise.cache import status as cache_status
 from edgewise.cache.answering import answer
@@ -16,11 +16,22 @@ from edgewise.cache.disk.layout import INLINE
 from edgewise.cache.invalidation import invalidated
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.purges import Kind, Purge
+from edgewise.cache.recent import remember
 from edgewise.cache.report import Refused, report
 from edgewise.cache.request import CacheRequest, Requests, Said
 from edgewise.cache.reuse import ERRORS, decide, usable_on_error
 from edgewise.cache.reuse import Use as Reuse
 from edgewise.cache.settings import CacheSettings
+from edgewise.cache.slicing import (
+    UNFIT,
+    Sliced,
+    Slicing,
+    asked_range,
+    count,
+    fits,
+    same_content,
+    slice_key,
+)
 from edgewise.cache.status import Forwarded
 from edgewise.cache.stored import Stored
 from edgewise.cache.storing import Refusal, judge, withheld
@@ -29,16 +40,13 @@ from edgewise.cache.tiers import Epoch, Tiers
 from edgewise.cache.validation import CONDITIONS, confirms, freshen, validators
 from edgewise.cache.vary import codings
 from edgewise.cache.view import View, show
-from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Use, Whole
+from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Part, Receipt, Use, Whole
 from edgewise.contracts.compression import Compression
 from edgewise.http.head import Field, RequestHead, ResponseHead
 
-_T = TypeVar("_T")
 NAME = "edgewise"
 """Of this cache in Cache-Status."""
 _HIT = cache_status.hit_template(NAME)
-_MOST_KNOWN = 8192
-"""Keys of which it is remembered that answers are not shared, or by what they vary."""
 _AT_ONCE = 65536
 """Bytes of content that are given to a client in one go."""
 _UNSHARED_SECONDS = 120.0
@@ -78,6 +86,7 @@ class HttpCache:
         self._memory = store.memory
         self._keys = Keys(keys)
         self._requests = Requests(self._keys, settings)
+        self._slicing = Slicing(settings)
         self._purged = purged
         self._may_purge = may_purge
         self._unshared: dict[bytes, float] = {}
@@ -123,10 +132,12 @@ class HttpCache:
             return self._missed(request, now)
         self._store.used(stored, now)
         use = _OF_REUSE[decide(stored, request, now)]
-        if use in (Use.HIT, Use.STALE):
+        if use is Use.HIT:
             return Found(use, stored.key, stored, _HIT % stored.ttl(now))
+        if use is Use.STALE:
+            return Found(use, stored.key, stored, _HIT % stored.ttl(now), self._slicing.first(request, now))
         why = Forwarded.STALE if now >= stored.fresh_until else Forwarded.REQUEST
-        return Found(use, stored.key, stored, cache_status.forwarded(NAME, why))
+        return Found(use, stored.key, stored, cache_status.forwarded(NAME, why), self._slicing.first(request, now))
 
     def _missed(self, request: CacheRequest, now: float) -> Found:
         varies = self._varies.get(request.key)
@@ -139,12 +150,28 @@ class HttpCache:
         elif self._unshared.get(request.key, 0.0) > now:
             use = Use.PASS
         key = request.key if varies is None else request.variant(varies)
-        return Found(use, key, None, cache_status.forwarded(NAME, why))
+        return Found(use, key, None, cache_status.forwarded(NAME, why), self._slicing.first(request, now))
+
+    def slice(self, request: CacheRequest, stored: Stored, number: int) -> Found:
+        """Return where a slice of a stored object comes from; one of what the object was before is dropped."""
+        key = slice_key(stored, number)
+        part = self._store.get(key)
+        if part is not None and fits(stored, number, part):
+            return Found(Use.HIT, key, part, b"")
+        if part is not None and part.received < stored.received:
+            self._store.discard(part)
+        use = Use.UNSATISFIED if request.said.only_if_cached else Use.FETCH
+        line = cache_status.forwarded(NAME, Forwarded.PARTIAL, stored=True)
+        return Found(use, key, None, line, Part(number, stored.slice, stored))
+
+    def fits(self, stored: Stored, number: int, part: Stored) -> bool:
+        """Is `part` the slice of this number of the object, as that is now?"""
+        return fits(stored, number, part)
 
     # ---- fetching ----------------------------------------------------------------------------------------------------
 
-    def asked(self, request: CacheRequest, stored: Stored | None) -> Asked:
-        """Return the fields of a request for a whole response, or with `stored` for one in place of it.
+    def asked(self, request: CacheRequest, found: Found) -> Asked:
+        """Return the fields of a request for a response or a slice of it, or for one in place of what is stored.
 
         Accept-Encoding is what variants are told apart by, so that no server sees more than the key tells.
         """
@@ -153,8 +180,11 @@ class HttpCache:
         if value is not None:
             fields = [field for field in fields if field.name != b"accept-encoding"]
             fields.append(_field(b"Accept-Encoding", codings(value)))
-        if stored is not None:
-            for line in validators(stored).splitlines():
+        if found.part is not None:
+            fields.append(_field(b"Range", asked_range(found.part)))
+        if found.stored is not None:
+            assert isinstance(found.stored, Stored)
+            for line in validators(found.stored).splitlines():
                 name, _, value = line.partition(b": ")
                 fields.append(_field(name, value))
         return Asked(tuple(fields), self._keys.query(request.head.query))
@@ -179,8 +209,10 @@ class HttpCache:
         disconnected: bool,
     ) -> Receipt:
         """Decide about a server's answer; `disconnected`: about our own, since none came."""
-        before = found.stored
+        part, before = found.part, found.stored
         assert before is None or isinstance(before, Stored)
+        if part is not None and part.of is not None:
+            return self._slice_received(request, part, response, asked, now)
         if before is not None and response.status == 304:
             return self._validated(request, before, response, asked, now, epoch)
         why = Forwarded.STALE if before is not None else Forwarded.URI_MISS
@@ -190,17 +222,74 @@ class HttpCache:
             status = 0 if disconnected else response.status
             line = cache_status.forwarded(NAME, why, status=status, ttl=before.ttl(now), detail=told)
             return Receipt(Fate.STOOD_IN, before, line)
-        judged = judge(self._fetched_by(request), response, self.settings, asked, now)
+        partial = part is not None and response.status in (206, 416)
+        judged: Sliced | Stored | Refusal
+        if partial:
+            assert part is not None
+            judged = self._judge_part(request, part, response, asked, now)
+        else:
+            judged = judge(self._fetched_by(request), response, self.settings, asked, now)
         if isinstance(judged, Refusal):
-            if response.status < 500:
-                _remember(self._unshared, request.key, now + _UNSHARED_SECONDS)
+            if response.status < 500 and judged is not UNFIT:
+                remember(self._unshared, request.key, now + _UNSHARED_SECONDS)
             self._refuse(request, judged.reason)
+            if partial or (judged.reason == "size" and request.said.ranged and response.status == 200):
+                self._replaced(before, None)
+                return Receipt(Fate.OTHER, None, b"")
             return Receipt(Fate.PRIVATE, None, cache_status.forwarded(NAME, why, detail=judged.reason))
+        stored = judged.stored if isinstance(judged, Sliced) else judged
         self._unshared.pop(request.key, None)
-        if judged.vary:
-            _remember(self._varies, request.key, judged.vary)
-        line = cache_status.forwarded(NAME, why, stored=True, ttl=judged.ttl(now))
-        return Receipt(Fate.SHARED, judged, line + withheld(response, judged, self.settings))
+        if stored.vary:
+            remember(self._varies, request.key, stored.vary)
+        self._replaced(before, stored)
+        line = cache_status.forwarded(NAME, why, stored=True, ttl=stored.ttl(now))
+        line += withheld(response, stored, self.settings)
+        if not isinstance(judged, Sliced):
+            return Receipt(Fate.SHARED, stored, line)
+        self._store.put(stored, epoch)
+        return Receipt(Fate.SLICE, stored, line, judged.part)
+
+    def _judge_part(
+        self, request: CacheRequest, part: Part, response: ResponseHead, asked: float, now: float
+    ) -> Sliced | Stored | Refusal:
+        """Decide about what came for the first slice that was asked for of an object: a 206, or that there is none."""
+        if response.status == 416:
+            self._slicing.unsatisfied(request, part, now)
+            return UNFIT
+        fetched_by = self._fetched_by(request)
+        judged = self._slicing.judge(fetched_by, part, response, asked, now)
+        if judged is UNFIT:
+            self._slicing.ask_whole(request, now)
+        if isinstance(judged, ResponseHead):
+            return judge(fetched_by, judged, self.settings, asked, now)
+        return judged
+
+    def _slice_received(
+        self, request: CacheRequest, part: Part, response: ResponseHead, asked: float, now: float
+    ) -> Receipt:
+        """Decide about what came for a slice of an object that is known."""
+        assert isinstance(part.of, Stored)
+        if response.status >= 500 or response.status == 429:
+            return Receipt(Fate.PRIVATE, None, b"")
+        found, refused = self._slicing.slice_of(self._fetched_by(request), part, response, asked, now)
+        if found is not None:
+            return Receipt(Fate.PRIVATE if refused else Fate.SLICE, part.of, b"", found)
+        current = self._store.get(part.of.key)
+        if current is not None and same_content(current, part.of):
+            self._slicing.changed(request, now)
+            self._replaced(current, None)
+        return Receipt(Fate.OTHER, None, b"")
+
+    def _replaced(self, before: Stored | None, stored: Stored | None) -> None:
+        """A server sent something else than was stored before: drop what cannot be used any more."""
+        if before is None or (stored is not None and same_content(before, stored)):
+            return
+        if stored is None:
+            self._store.discard(before)
+        for number in range(count(before)):
+            part = self._memory.get(slice_key(before, number))  # on disk it fits no more, and is written over
+            if part is not None:
+                self._memory.discard(part)
 
     def _fetched_by(self, request: CacheRequest) -> CacheRequest:
         """Return the request as it was sent: a GET, whose answer serves HEAD too."""
@@ -277,7 +366,7 @@ class HttpCache:
         self._refuse(request, "size")
 
     def _refuse(self, request: CacheRequest, reason: str) -> None:
-        _remember(self._refused, request.key, Refused(reason, time()))
+        remember(self._refused, request.key, Refused(reason, time()))
 
     def report(self, text: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return what is stored of a URL, and why what is not was not. Raises ValueError where it is none."""
@@ -334,14 +423,6 @@ class HttpCache:
     def url(self, text: str) -> bytes:
         """Return what a purge of a URL goes by. Raises ValueError where it is none with a host."""
         return purge_url(text, self._keys)
-
-
-def _remember(known: dict[bytes, _T], key: bytes, value: _T) -> None:
-    """Keep what is known of a key, in place of the oldest where there is no room."""
-    known.pop(key, None)
-    if len(known) >= _MOST_KNOWN:
-        del known[next(iter(known))]
-    known[key] = value
 
 
 def _field(name: bytes, value: bytes) -> Field:

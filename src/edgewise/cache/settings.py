@@ -41,4 +41,6 @@ class CacheSettings:
     purge_from: tuple[str, ...] = ()
     """Networks of those whose PURGE requests are obeyed; none: PURGE is a method like any other."""
     most_bytes: int = 8_388_608
-    """Content of an object at most."""
+    """Content of an object that is kept whole, at most."""
+    slice: int = 0
+    """Bytes of the slices that larger objects are asked for and kept in; 0: they are not."""

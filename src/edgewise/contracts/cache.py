@@ -56,6 +56,17 @@ class Stored(Protocol):
     """Bytes of each slice of an object whose content is kept in slices; 0: it is kept whole."""
 
 
+class Part(NamedTuple):
+    """A slice that a server is asked for."""
+
+    number: int
+    """From 0 on."""
+    size: int
+    """Bytes of each slice but the last one."""
+    of: Stored | None = None
+    """The object; None: its fields are asked for with it, what is stored of them may be out of date."""
+
+
 class Found(NamedTuple):
     """How a request is answered, and why."""
 
@@ -66,6 +77,8 @@ class Found(NamedTuple):
     """What answers; of a fetch, what the server is asked about."""
     status: bytes
     """Cache-Status line (RFC 9211); of a fetch, for the request that goes out."""
+    part: Part | None = None
+    """Of a fetch: the server is asked for no more than this slice; None: for the whole."""
 
 
 class Whole(NamedTuple):
@@ -109,9 +122,12 @@ class Fate(IntEnum):
     STOOD_IN = 2
     """The server failed: what is stored, though stale, answers all that wait (RFC 5861 section 4)."""
     OTHER = 3
-    """It speaks of something else than what is stored, which is gone now: all ask anew (RFC 9111 section 4.3.4)."""
+    """It speaks of something else than what is stored, which is gone now, or cannot answer what was asked: all ask
+    anew (RFC 9111 section 4.3.4)."""
     PRIVATE = 4
     """It is for the one whose request went out; all others ask for themselves, at once."""
+    SLICE = 5
+    """It is a slice: what is stored of its object answers all that wait, by slices, of which this is one."""
 
 
 class Receipt(NamedTuple):
@@ -122,6 +138,8 @@ class Receipt(NamedTuple):
     """What answers requests that wait; None: the answer as it comes."""
     status: bytes
     """For the one whose request went out: the Cache-Status line, and lines of the answer that nobody else gets."""
+    part: Stored | None = None
+    """The slice that its content is."""
 
 
 class RouteCache(Protocol):
@@ -142,13 +160,19 @@ class RouteCache(Protocol):
     def at_once(self, request: Any, now: float) -> Whole | None:
         """Return the whole answer where it is stored, fresh and small, as most hits are; None: `find` knows more."""
 
-    def asked(self, request: Any, stored: Any) -> Asked:
-        """Return what a server is asked for; with `stored`, whether that is still good."""
+    def asked(self, request: Any, found: Found) -> Asked:
+        """Return what a server is asked for; where something is stored, whether that is still good."""
 
-    def epoch(self) -> int:
+    def slice(self, request: Any, stored: Any, number: int) -> Found:
+        """Return where a slice of a stored object comes from: HIT, what is stored; FETCH, a server."""
+
+    def fits(self, stored: Any, number: int, part: Any) -> bool:
+        """Is `part` the slice of this number of the object, as that is now?"""
+
+    def epoch(self) -> Any:
         """Return a mark of the present: what is asked for from here on is not stored past a later purge."""
 
-    def joins(self, request: Any, epoch: int) -> bool:
+    def joins(self, request: Any, epoch: Any) -> bool:
         """May a request that comes now be answered by what was asked for at `epoch`: was it not purged since?"""
 
     def receive(
@@ -158,7 +182,7 @@ class RouteCache(Protocol):
         response: ResponseHead,
         asked: float,
         now: float,
-        epoch: int,
+        epoch: Any,
         *,
         disconnected: bool,
     ) -> Receipt:
@@ -171,8 +195,8 @@ class RouteCache(Protocol):
         """May an answer that just came answer another request that waited: HIT; FETCH: that wants another variant;
         PASS: it has to ask for itself."""
 
-    def whole(self, request: Any, stored: Any, content: bytes, epoch: int) -> None:
-        """The content of a SHARED answer came whole: keep it."""
+    def whole(self, request: Any, stored: Any, content: bytes, epoch: Any) -> None:
+        """The content of a SHARED answer or a SLICE came whole: keep it."""
 
     def outgrew(self, request: Any) -> None:
         """The content of a SHARED answer is longer than `most_bytes`: it is not kept."""

@@ -6,7 +6,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.cache import Found, Result, Stored, Use
-from edgewise.proxy import early_hints, lifecycle, purging
+from edgewise.proxy import early_hints, lifecycle, purging, slices
 from edgewise.proxy.fills import Fill
 from edgewise.proxy.readers import Content, Reader
 
@@ -69,6 +69,9 @@ def _fetch(exchange: Exchange, cache: RouteCache, request: Any, found: Found) ->
 
 def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, status: bytes) -> None:
     """Answer with what is stored."""
+    if stored.slice:
+        slices.answer(exchange, cache, request, stored, status)
+        return
     if exchange.plan.coding:
         stored = cache.form(request, stored)
     delivery = cache.deliver(request, stored, stored.length, status, time())

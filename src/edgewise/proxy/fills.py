@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import copy
 from time import monotonic, time
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Result, RouteCache, Stored, Use
 from edgewise.contracts.coded_heads import coded_lines, compressible
@@ -16,9 +16,12 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
 from edgewise.http.head import NO_BODY, RequestHead, ResponseHead
 from edgewise.protocols.http1 import parse_response_head
-from edgewise.proxy import caching, lifecycle, plans
+from edgewise.proxy import caching, lifecycle, plans, slices
 from edgewise.proxy.readers import Content, Reader
 from edgewise.proxy.wire import FOREVER, Buffer, Source
+
+if TYPE_CHECKING:
+    from edgewise.proxy.slices import Slices
 
 _RESULTS = {Fate.RENEWED: Result.REVALIDATED, Fate.STOOD_IN: Result.STALE}
 _MOST_AHEAD = 1 << 20
@@ -54,15 +57,21 @@ class Fill:
         self._key = found.key
         self._asked = time()
         self._background = False
-        self._own: Exchange | None = None
+        self.number = -1 if found.part is None else found.part.number
+        """Of the slice that is asked for; -1: the whole is."""
+        self.part: Stored | None = None
+        """The slice that came; None before the head, and where it is none."""
+        self.own: Exchange | None = None
         """As `exchange`, after its end too."""
         self._leader: Reader | None = None
         """Whose request went out."""
         self._readers: dict[Reader, None] = {}
+        self._followers: dict[Slices, None] = {}
+        """Those that want a slice; the first has asked for it."""
         self._answered: tuple[Receipt, ResponseHead] | None = None
         """What became of the server's answer, once its head is here."""
-        self._content: Content | None = None
-        """What readers get; None before the head, and where the server's content is of no use."""
+        self.content: Content | None = None
+        """What readers and followers get; None before the head, and where the server's content is of no use."""
         self._stored: Stored | None = None
         """What the content is kept as, once it is whole."""
 
@@ -72,8 +81,8 @@ class Fill:
         """Send out what `exchange` asks for; `background`: nobody waits for it."""
         self._background = background
         self.engine.fills[self._found.key] = self
-        plan = _fetching_plan(exchange, self._cache.asked(self._request, self._found.stored))
-        own = self._own = self.exchange = Exchange(self, plan, monotonic(), exchange.request_id)
+        plan = _fetching_plan(exchange, self._cache.asked(self._request, self._found))
+        own = self.own = self.exchange = Exchange(self, plan, monotonic(), exchange.request_id)
         own.request, own.context = exchange.request, exchange.context
         lifecycle.send_on(own)
 
@@ -89,11 +98,23 @@ class Fill:
     def left(self, reader: Reader) -> None:
         """A reader has what it wanted, or is gone."""
         self._readers.pop(reader, None)
+        self._cancel_unless_wanted()
+
+    def follow(self, follower: Slices) -> None:
+        """Tell `follower` what becomes of the slice that is fetched."""
+        self._followers[follower] = None
+
+    def unfollow(self, follower: Slices) -> None:
+        """It wants the slice no more."""
+        self._followers.pop(follower, None)
+        self._cancel_unless_wanted()
+
+    def _cancel_unless_wanted(self) -> None:
         if not self._wanted():
             self.engine.loop.call_soon(self._cancel)  # not now: this may be a step of the fetch's own exchange
 
     def _wanted(self) -> bool:
-        return bool(self._readers) or self._background or self._stored is not None
+        return bool(self._readers or self._followers) or self._background or self._stored is not None
 
     def _cancel(self) -> None:
         if self.exchange is not None and not self._wanted():
@@ -106,8 +127,8 @@ class Fill:
 
     def _ahead(self) -> bool:
         """Did more come, that is not stored, than the slowest reader should be behind by?"""
-        content = self._content
-        if content is None or self._stored is not None:
+        content = self.content
+        if content is None or self._stored is not None or self.part is not None:
             return False
         slowest = min((reader.at for reader in self._readers), default=content.size)
         content.drop(slowest)
@@ -133,7 +154,7 @@ class Fill:
 
     def send_head(self, head: bytes, content: Buffer, *, end: bool) -> bool:
         """The server answered: find out what becomes of it, and answer those who wait."""
-        own = self._own
+        own = self.own
         assert own is not None
         response = parse_response_head(head.replace(own.set_cookie, b"", 1))
         disconnected = bool(own.end) and own.end != "edge-filter"
@@ -142,14 +163,19 @@ class Fill:
         )
         self._answered = receipt, response
         waiting, self._readers = self._readers, {}
-        if receipt.fate in (Fate.SHARED, Fate.PRIVATE):
-            self._content = Content()
-            self._stored = receipt.stored
+        self.part = receipt.part
+        self._close_to_others()
+        if receipt.fate in (Fate.SHARED, Fate.SLICE, Fate.PRIVATE):
+            self.content = Content()
+            if receipt.fate is not Fate.PRIVATE:
+                self._stored = receipt.part or receipt.stored
+                self._open_to_others()
             self._add(content, end=end)
-        if receipt.fate is Fate.SHARED and not end:
-            self._open_to_others(receipt)
-        else:
-            self._close_to_others()
+        elif receipt.fate is Fate.OTHER:
+            self._background = False
+            self._cancel_unless_wanted()  # its content may be long
+        if self._followers:
+            self._answer_followers(receipt)
         for reader in waiting:
             if reader is self._leader:
                 _attribute(reader.exchange, own)
@@ -165,7 +191,7 @@ class Fill:
         if receipt.fate is Fate.OTHER:
             use = Use.FETCH
         elif receipt.fate is Fate.PRIVATE:
-            failed = self._own is not None and self._own.end
+            failed = self.own is not None and self.own.end
             use = Use.HIT if failed else Use.PASS
         elif receipt.stored is not None:
             use = self._cache.shares(reader.request, receipt.stored, time())
@@ -179,11 +205,29 @@ class Fill:
             reader.exchange.cached = Result.BYPASS
             lifecycle.send_on(reader.leave())
 
+    def _answer_followers(self, receipt: Receipt) -> None:
+        """Tell those that want a slice whether it comes; one that is not for all is for the first."""
+        followers = list(self._followers)
+        if receipt.fate is Fate.SLICE:
+            for follower in followers:
+                follower.came(self)
+        elif receipt.part is None:
+            self._give_up("a slice does not come")
+        else:
+            for follower in followers[1:]:
+                del self._followers[follower]
+                follower.again(self)
+            for follower in followers[:1]:
+                follower.came(self)
+
     def _answer(self, reader: Reader, receipt: Receipt, response: ResponseHead, status: bytes) -> None:
         """Have a reader answer its client with what came, or with what was stored before."""
-        cache, content, stored = self._cache, self._content, receipt.stored
+        cache, content, stored = self._cache, self.content, receipt.stored
         if receipt.fate is Fate.OTHER:
             lifecycle.choose(reader.leave())
+        elif receipt.fate is Fate.SLICE:
+            assert stored is not None
+            slices.answer(reader.leave(), cache, reader.request, stored, status, self)
         elif content is None or (stored is not None and stored.body and reader.exchange.plan.coding):
             assert stored is not None
             caching.answer(reader.leave(), cache, reader.request, stored, status)
@@ -192,28 +236,33 @@ class Fill:
             if stored is not None:
                 delivery = cache.deliver(reader.request, stored, max(length, -1), status, time())
             else:
-                own = b"" if self._own is None or reader is not self._leader else self._own.set_cookie
+                own = b"" if self.own is None or reader is not self._leader else self.own.set_cookie
                 delivery = _as_it_is(reader.exchange.route, response, max(length, -1), own + status)
             self._readers[reader] = None
             reader.begin(delivery, content)
 
     def send(self, data: Buffer, *, end: bool = False) -> bool:
         """Content came; False while readers are too far behind."""
-        if self._content is not None:
+        if self.content is not None:
             self._add(data, end=end)
             for reader in list(self._readers):
                 reader.more()
+            for follower in list(self._followers):
+                follower.more()
         return not self._ahead()
 
     def _add(self, data: Buffer, *, end: bool) -> None:
         """Take content, and keep it whole where it is to be stored."""
-        content = self._content
+        content = self.content
         assert content is not None
         content.add(bytes(data))
         content.whole = end
-        if self._stored is None:
+        part = self.part
+        if part is not None and (content.size > part.length or (end and content.size < part.length)):
+            self._give_up("a slice is longer or shorter than its head said")
+        elif self._stored is None:
             return
-        if content.size > self._cache.most_bytes:
+        elif part is None and content.size > self._cache.most_bytes:
             self._stored = None
             self._cache.outgrew(self._request)
             self._close_to_others()
@@ -228,12 +277,11 @@ class Fill:
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
-    def _open_to_others(self, receipt: Receipt) -> None:
-        """Requests for this variant join; what it varies on was not known before."""
-        self._close_to_others()
-        if receipt.stored is not None:
-            self._key = receipt.stored.key
-            self.engine.fills[self._key] = self
+    def _open_to_others(self) -> None:
+        """Requests for this variant, or this slice, join; what the answer varies on was not known before."""
+        assert self._stored is not None
+        self._key = self._stored.key
+        self.engine.fills[self._key] = self
 
     def _close_to_others(self) -> None:
         """Nobody joins from now on."""
@@ -251,10 +299,21 @@ class Fill:
         """The content broke off, or is not wanted any more: what came of it is not stored."""
         self.broken = True
         self._stored = None
-        own = self._own
+        own = self.own
         assert own is not None
         for reader in list(self._readers):
             lifecycle.fail(reader.exchange, 502, own.end, own.failure)
+        if self._followers:
+            self._give_up(own.failure)
+
+    def _give_up(self, reason: str) -> None:
+        """A slice does not come whole."""
+        self._stored = self.content = None
+        self._close_to_others()
+        followers, self._followers = self._followers, {}
+        for follower in followers:
+            follower.failed(self, reason)
+        self._cancel_unless_wanted()
 
 
 def _attribute(exchange: Exchange, own: Exchange) -> None:

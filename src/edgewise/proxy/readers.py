@@ -64,6 +64,18 @@ class Content:
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
 
+class Pieces(Protocol):
+    """What a reader reads."""
+
+    size: int
+    """Bytes that came so far, where it is not known how many there will be."""
+    whole: bool
+    """Does no more come?"""
+
+    def piece(self, start: int, end: int) -> Buffer:
+        """Return some of the bytes from `start` on, not beyond `end`; empty where they have not come yet."""
+
+
 class Supply(Protocol):
     """Where content comes from that is not whole yet."""
 
@@ -84,7 +96,7 @@ class Reader:
         self._exchange = exchange
         self._supply = supply
         self.request = request
-        self._content: Content | None = None
+        self._content: Pieces | None = None
         self._at = 0
         self._end = 0
         self._chunked = False
@@ -102,7 +114,7 @@ class Reader:
         """Offset of the first byte that was not given to the client."""
         return self._at
 
-    def begin(self, delivery: Delivery, content: Content) -> None:
+    def begin(self, delivery: Delivery, content: Pieces) -> None:
         """Send a head, and what there is of the content."""
         exchange = self._exchange
         client = exchange.client
