@@ -52,23 +52,22 @@ class CodingCache(HttpCache):
 
     def at_once(self, request: CacheRequest, now: float) -> Whole | None:
         """As for any route, with the form of the object that the client prefers."""
-        coding = request.coding
-        if not coding:
-            return super().at_once(request, now)
         if not request.said.straight:
             return None
         stored = self._memory.find(request)
         if stored is None or now >= stored.fresh_until:
             return None
-        forms = stored.forms
-        form = None if forms is None else forms.get(coding)
-        if form is None:
-            form = self._form(stored, coding)
+        form: Stored | None = stored
+        coding = request.coding
+        if coding:
+            forms = stored.forms
+            form = None if forms is None else forms.get(coding)
+            if form is None or stored.view is not self.view:
+                form = self._form(stored, coding)
+        assert form is not None
         served = form.served
         if served is not None and served.second == int(now):
             return served
-        if stored.view is not self.view:  # a reload changed what clients see: forms of before are gone with this
-            form = self._form(stored, coding)
         return self._prepared(stored, form, request, now)
 
     def form(self, request: CacheRequest, stored: Stored) -> Stored:
