@@ -141,6 +141,7 @@ def route_cache(
         authenticated=authenticated,
         purge_from=tuple(spec.purge_from),
         most_bytes=spec.max_object,
+        slice=spec.slice,
     )
     keys = KeySettings(
         partition=name.encode(),
