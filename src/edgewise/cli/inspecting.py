@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     "--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Output."
 )
 def check_command(file: Path | None, style: str) -> None:
-    """Check a configuration file; exit status 0 when it can be used, 1 with every error when it cannot."""
+    """Check a configuration file; exit status 0 when it can be used, 1 with every error when it cannot.
+
+    What is allowed and hardly meant is told on standard error.
+    """
     from edgewise.config import ConfigError
+    from edgewise.config.advice import advice
 
     path = chosen_file(file)
     try:
@@ -35,7 +39,7 @@ def check_command(file: Path | None, style: str) -> None:
         click.echo(json.dumps({"ok": False, "problems": [asdict(problem) for problem in error.problems]}, indent=2))
         raise SystemExit(1) from None
     if style == "json":
-        click.echo(json.dumps({"ok": True, "problems": []}, indent=2))
+        click.echo(json.dumps({"ok": True, "problems": [], "advice": list(advice(config))}, indent=2))
         return
     counts = {"route": len(config.routes), "TCP route": len(config.tcp), "upstream": len(config.upstreams)}
     click.echo(f"{path} is valid: {', '.join(_count(number, name) for name, number in counts.items() if number)}")

@@ -90,6 +90,8 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, s
         return lines + _file(plan, spec.static)
     if spec.cache is not None:
         lines.append(f"cache     {_kept(plan, scheme)}")
+        if config.cache.disk:
+            lines.append(f"          in memory, and on disk ({config.cache.directory or 'in the state directory'})")
     for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])

@@ -28,3 +28,16 @@ def test_the_url_that_counts_is_shown_or_that_the_cache_is_passed_by(
 def test_routes_without_a_cache_say_nothing_of_it() -> None:
     config = build({"upstreams": {"app": {"servers": ["127.0.0.1:9001"]}}, "routes": [{"upstream": "app"}]})
     assert "cache" not in explain(config, "GET", "http://example.com/")
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ({"disk": "10GB", "directory": "/var/cache/edge"}, "\n          in memory, and on disk (/var/cache/edge)\n"),
+        ({"disk": "10GB"}, "\n          in memory, and on disk (in the state directory)\n"),
+    ],
+)
+def test_a_cache_on_disk_is_told(cache: dict[str, str], said: str) -> None:
+    upstreams = {"app": {"servers": ["127.0.0.1:9001"]}}
+    config = build({"cache": cache, "upstreams": upstreams, "routes": [{"upstream": "app", "cache": {}}]})
+    assert said in explain(config, "GET", "http://example.com/")
