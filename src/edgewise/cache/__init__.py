@@ -1,1 +1,1 @@
-"""RFC 9111 as pure functions: what is stored, for whom and how long; keys, tags, purges, and the store in memory."""
+"""RFC 9111 as pure functions: what is stored, for whom and how long; keys, tags, purges, memory and disk."""
