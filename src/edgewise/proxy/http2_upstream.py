@@ -22,8 +22,7 @@ from edgewise.protocols.http2 import (
     Http2Error,
     Http2Limits,
 )
-from edgewise.proxy import attempts, grpc, lifecycle, pool
-from edgewise.proxy.compressing import CompressingRelay
+from edgewise.proxy import attempts, compressing, grpc, lifecycle, pool
 from edgewise.proxy.http2_fields import own_block
 from edgewise.proxy.http2_wire import CANCEL, REFUSED_STREAM, Http2Wire
 from edgewise.proxy.relay import Relay
@@ -352,7 +351,7 @@ class UpstreamStream:
         if exchange.grpc is not None:
             self._relay = grpc.relay(exchange, self, plan, head)
         else:
-            make = CompressingRelay if plan.coding else Relay
+            make = compressing.CompressingRelay if plan.coding else Relay
             self._relay = make(exchange, self, plan, head)
         held, self._held = self._held, []
         for content, end, trailers in held:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import ResponsePlan
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import attempts, http2_upstream, lifecycle, pool, splice, tunnel
-from edgewise.proxy.compressing import CompressingRelay
+from edgewise.proxy import attempts, compressing, http2_upstream, lifecycle, pool, splice, tunnel
 from edgewise.proxy.relay import Relay
 from edgewise.proxy.wire import FOREVER, HEAD_READ, WOULD_BLOCK, Buffer, close_quietly, handshake
 
@@ -318,7 +317,7 @@ class UpstreamConnection:
             if not exchange.client.send_head(head, rest, end=False):
                 self.pause()
             return
-        make = CompressingRelay if plan.coding else Relay
+        make = compressing.CompressingRelay if plan.coding else Relay
         relay = self._relay = make(exchange, self, plan, head)
         relay.feed(rest)
 
