@@ -10,6 +10,7 @@ import pytest
 
 from support.edgewise_process import EdgewiseProcess
 from support.origin import OK, Origin
+from support.postgres import PostgresServer, binaries
 from support.state_servers import NatsServer
 
 Pair = tuple[EdgewiseProcess, Origin]
@@ -58,6 +59,19 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL for all tests, which take a database of it each; skip them where it is not installed."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ _COMMANDS = {
     "sessions": "edgewise.cli.revoking",
     "cluster": "edgewise.cli.clustering",
     "state": "edgewise.cli.clustering",
+    "db": "edgewise.cli.database",
     "trust": "edgewise.cli.trusting",
 }
 """Each command and the module that defines it, in the order of --help."""

@@ -18,10 +18,11 @@ OWN: tuple[tuple[str, ...], ...] = (
     ("tls", "directory"),
     ("state",),
     ("cluster",),
+    ("database",),
     ("tcp",),
 )
 """Tables and keys that a node keeps from its own file: its addresses (those of layer 4 routes too), its processes and
-directories, and how it reaches the others."""
+directories, and how it reaches the others and the database."""
 
 
 def is_own(path: Path) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from edgewise.config.caching import CacheMemory, RouteCache
 from edgewise.config.cluster import Cluster
+from edgewise.config.database import Database
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.sessions import Sessions
 from edgewise.config.state import State
@@ -41,10 +42,10 @@ from edgewise.config.upstreams import (
 )
 
 __all__ = [
-    "AccessLog", "Acme", "Breaker", "CacheMemory", "Certificate", "ClientAuth", "Cluster", "Config", "Eject",
-    "ExternalAccount", "HeaderEdits", "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry", "Route",
-    "RouteCache", "RouteTimeouts", "Server", "Sessions", "State", "Static", "Sticky", "TcpRoute", "Tls", "TlsHost",
-    "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
+    "AccessLog", "Acme", "Breaker", "CacheMemory", "Certificate", "ClientAuth", "Cluster", "Config", "Database",
+    "Eject", "ExternalAccount", "HeaderEdits", "Health", "Hedge", "Hsts", "Model", "Redirect", "Respond", "Retry",
+    "Route", "RouteCache", "RouteTimeouts", "Server", "Sessions", "State", "Static", "Sticky", "TcpRoute", "Tls",
+    "TlsHost", "TunnelTimeouts", "Upstream", "UpstreamServer", "UpstreamTimeouts", "UpstreamTls",
 ]  # fmt: skip
 
 
@@ -137,6 +138,8 @@ class Config(Model):
     """Shared state; without this table there is none, unless something configured needs it."""
     cluster: Cluster | None = None
     """What nodes share beside state; without this table each runs what its own file says."""
+    database: Database | None = None
+    """A database whose writes purge what was read of it; without this table none is listened to."""
     cache: CacheMemory = CacheMemory()
     """Room for answers that routes keep."""
     sessions: Sessions = Sessions()
