@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgewise.server.channel import Channel
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
+    from edgewise.server.database import DatabaseListener
     from edgewise.server.generation import Shared
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
@@ -54,6 +55,7 @@ class ControlProcess:
         membership: Membership,
         cluster: ClusterTasks,
         purges: SharedPurges | None,
+        database: DatabaseListener,
     ) -> None:
         self._setup = setup
         self._controller = controller
@@ -62,6 +64,7 @@ class ControlProcess:
         self._membership = membership
         self._cluster = cluster
         self._purges = purges
+        self._database = database
         self._stop = asyncio.Event()
         self._prepared: Generation | None = None
         self._link = ChildLink(loop, channel, self._heard, self._stop.set)
@@ -83,6 +86,10 @@ class ControlProcess:
         self._cluster.start(self._controller.reload, self._membership.acknowledge)
         if self._purges is not None:
             self._purges.start()
+        if error := self._database.prepare(self._setup.generation):
+            log.error("writes to the database are not heard: %s", error)
+        else:
+            self._database.commit()
         server = None
         if self._setup.admin_socket is not None:
             app = make_app(self._controller, host_names(self._setup.generation.config.server.admin))
@@ -92,6 +99,7 @@ class ControlProcess:
         await self._stop.wait()
         self._health.close()
         await self._keeping.close()
+        await self._database.close()
         await self._cluster.close()
         if self._purges is not None:
             await self._purges.close()
@@ -103,13 +111,15 @@ class ControlProcess:
         match message:
             case m.Prepare(generation=number, plan=plan):
                 self._prepared = Generation.load(plan)
-                error = self._health.prepare(self._prepared) or self._keeping.prepare(self._prepared)
+                parts = (self._health, self._keeping, self._database)
+                error = next(filter(None, (part.prepare(self._prepared) for part in parts)), "")
                 self._link.send(m.Prepared(number, error))
             case m.Commit(generation=number):
                 if self._prepared is not None:
                     self._controller.load(self._prepared)
                     self._health.commit()
                     self._keeping.commit()
+                    self._database.commit()
                     self._membership.load(self._prepared)
                     self._cluster.load(self._prepared)
                     self._prepared = None
@@ -153,6 +163,7 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
 
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
+    from edgewise.server.database import DatabaseListener
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
     from edgewise.server.membership import Membership
@@ -171,7 +182,16 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
             purges = SharedPurges(state, membership.id, setup.purges, here, lambda message: controller.send(message))
             controller.purges.shared = purges
         process = ControlProcess(
-            asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership, cluster, purges
+            asyncio.get_running_loop(),
+            channel,
+            setup,
+            controller,
+            health,
+            keeping,
+            membership,
+            cluster,
+            purges,
+            DatabaseListener(controller.purges.written),
         )
         try:
             await process.run()

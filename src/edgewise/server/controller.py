@@ -229,6 +229,8 @@ class Controller:
                 upstream["sticky"].pop("secret")
         if values["state"] is not None:
             values["state"]["url"] = without_password(values["state"]["url"])
+        if values["database"] is not None:
+            values["database"]["url"] = without_password(values["database"]["url"])
         if values["cluster"] is not None:
             values["cluster"].pop("key")
         values["sessions"].pop("secrets")

@@ -19,6 +19,7 @@ _LONGEST = 8192
 """Characters of a URL, prefix or pattern."""
 _PATIENCE = 30.0
 """Seconds within which every worker must have purged."""
+_MOST_AT_ONCE = 1000
 _OF_NODES = 15.0
 """The same of other nodes; above the time after which one that died is not listed any more."""
 
@@ -54,6 +55,14 @@ class PurgeOrders:
     async def here(self, purges: list[m.PurgeSpec]) -> None:
         """Have every worker of this node do what another node told. Raises TimeoutError."""
         await self._ask(m.PurgeWanted(self._answers.number(), purges, heard=True))
+
+    async def written(self, tags: list[str], soft: bool) -> None:
+        """Have every worker of this node purge what a database told; every node hears it by itself.
+
+        Raises TimeoutError.
+        """
+        for start in range(0, len(tags), _MOST_AT_ONCE):
+            await self.here([m.PurgeSpec(Kind.TAG, tag, soft) for tag in tags[start : start + _MOST_AT_ONCE]])
 
     async def _ask(self, wanted: m.PurgeWanted) -> int:
         return await self._answers.ask(wanted.request, lambda: self._send(wanted), _PATIENCE)
