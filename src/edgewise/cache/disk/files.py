@@ -49,7 +49,7 @@ class Files:
         try:
             descriptor = _create(path)
         except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+            _make(os.path.dirname(path))
             descriptor = _create(path)
         return FileIO(descriptor, "r+"), path
 
@@ -91,6 +91,15 @@ class Files:
             return layout.read_head(self.path(name))
         except (OSError, Damaged):
             return None
+
+
+def _make(directory: str) -> None:
+    """Make a directory and those above it that are missing, for nobody else to look into. Raises OSError."""
+    parent = os.path.dirname(directory)
+    if parent and not os.path.isdir(parent):
+        _make(parent)
+    with suppress(FileExistsError):
+        os.mkdir(directory, 0o700)
 
 
 def _create(path: str) -> int:

@@ -250,7 +250,7 @@ def describe(stored: Stored, epoch: int) -> Head:
 
 
 def restore(head: Head, content: bytes) -> Stored:
-    """Return the stored response that an entry describes."""
+    """Return the stored response that an entry describes; `content`: what follows, b"" where it is of no use."""
     said = head.metadata
     stored = Stored(said.status, said.reason, _fields(said.lines))
     stored.key, stored.primary, stored.url, stored.vary = said.key, said.primary, said.url, said.vary
@@ -261,10 +261,8 @@ def restore(head: Head, content: bytes) -> Stored:
     stored.stale_if_error, stored.stale_on_disconnect = said.stale_if_error, said.stale_on_disconnect
     stored.no_cache, stored.strict = said.no_cache, said.strict
     stored.forbids_stale, stored.immutable = said.forbids_stale, said.immutable
-    if said.inline == said.length:
-        stored.fill(content)
-    else:
-        stored.measure(said.length)
+    stored.body = content
+    stored.measure(said.length)
     return stored
 
 

@@ -65,13 +65,17 @@ class DiskStore:
         return None if found is None or not found[0].metadata.status else self._usable(*found)
 
     def under(self, key: bytes) -> list[Stored]:
-        """Return all that is stored under a request's key, variants included."""
-        found = self._read(key)
-        if found is None:
+        """Return all that is stored under a request's key, variants included, without content."""
+        head = self._head(key)
+        if head is None:
             return []
-        said = found[0].metadata
-        held = [self._usable(*found)] if said.status else map(self.get, said.variants)
+        heads = [head] if head.metadata.status else map(self._head, head.metadata.variants)
+        held = [self._usable(each, b"") for each in heads if each is not None]
         return [stored for stored in held if stored is not None]
+
+    def _head(self, key: bytes) -> Head | None:
+        head = None if self.pending else self.files.head(layout.hash_of(key))
+        return head if head is not None and head.metadata.key == key else None
 
     def _read(self, key: bytes) -> tuple[Head, bytes] | None:
         """Return the entry of a key, verified, and note its use; a damaged one is removed."""
