@@ -13,6 +13,7 @@ from edgewise.cache.answering import answer
 from edgewise.cache.directives import joined
 from edgewise.cache.disk.body import BodyWriter
 from edgewise.cache.disk.layout import INLINE
+from edgewise.cache.entity_tag import ContentTag
 from edgewise.cache.invalidation import invalidated
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.purges import Kind, Purge
@@ -245,6 +246,8 @@ class HttpCache:
         line = cache_status.forwarded(NAME, why, stored=True, ttl=stored.ttl(now))
         line += withheld(response, stored, self.settings)
         if not isinstance(judged, Sliced):
+            if self.settings.etag and stored.status == 200 and response.get(b"etag") is None:
+                stored.digest = ContentTag(weak=self.settings.etag == "weak")
             return Receipt(Fate.SHARED, stored, line)
         self._store.put(stored, epoch)
         return Receipt(Fate.SLICE, stored, line, judged.part)

@@ -40,6 +40,12 @@ class CacheSettings:
     """Upstreams are told who asks, whatever the request has: every request counts as one with Authorization."""
     purge_from: tuple[str, ...] = ()
     """Networks of those whose PURGE requests are obeyed; none: PURGE is a method like any other."""
+    etag: str = ""
+    """"weak" or "strong": what is stored whole, without an entity tag, gets one of its content; "": it does not."""
+    browser: bytes = b""
+    """Cache-Control that clients get in place of that of what is stored; b"": they get the answer's own."""
+    hide: tuple[bytes, ...] = ()
+    """Fields that clients do not get."""
     most_bytes: int = 8_388_608
     """Content of an object that is kept whole, at most."""
     slice: int = 0

@@ -12,6 +12,7 @@ from edgewise.http.head import Field
 
 if TYPE_CHECKING:
     from edgewise.cache.directives import Directives
+    from edgewise.cache.entity_tag import ContentTag
     from edgewise.cache.settings import CacheSettings
     from edgewise.cache.view import BrowserPolicy, View
     from edgewise.contracts.cache import Whole
@@ -31,10 +32,11 @@ class Stored:
     """
 
     __slots__ = (
-        "body", "born", "checked", "date", "etag", "fields", "file", "forbids_stale", "forms", "fresh_until", "head",
-        "immutable", "key", "length", "lines", "looked", "modified", "newer", "no_cache", "older", "policy", "primary",
-        "reason", "received", "served", "shown", "slice", "stale_if_error", "stale_on_disconnect",
-        "stale_while_revalidate", "status", "strict", "tags", "told", "trial", "url", "vary", "view", "visited",
+        "body", "born", "checked", "date", "digest", "etag", "fields", "file", "forbids_stale", "forms", "fresh_until",
+        "head", "immutable", "key", "length", "lines", "looked", "modified", "newer", "no_cache", "older", "policy",
+        "primary", "reason", "received", "served", "shown", "slice", "stale_if_error", "stale_on_disconnect",
+        "stale_while_revalidate", "status", "strict", "tagged", "tags", "told", "trial", "url", "vary", "view",
+        "visited",
     )  # fmt: skip
 
     def __init__(self, status: int, reason: bytes, fields: tuple[Field, ...]) -> None:
@@ -79,6 +81,10 @@ class Stored:
         etag = joined(fields, b"etag")
         self.etag = etag if etag is not None and _ETAG.fullmatch(etag) else None
         """Where it is one and well formed."""
+        self.tagged = False
+        """It was made here: no server knows it."""
+        self.digest: ContentTag | None = None
+        """Takes the content while it comes, where that is to have a tag made here."""
         modified = [field.value for field in fields if field.name == b"last-modified"]
         self.modified = modified[0] if len(modified) == 1 and timestamp(modified[0]) is not None else None
         """Last-Modified as sent, where it is a date."""
@@ -122,7 +128,7 @@ class Stored:
     @property
     def validates(self) -> bool:
         """Has it a validator that a conditional request can carry (RFC 9110 section 8.8)?"""
-        return self.etag is not None or self.modified is not None
+        return (self.etag is not None and not self.tagged) or self.modified is not None
 
     def allow(self, said: Directives, settings: CacheSettings) -> None:
         """Take over what the directives say of stale use; the settings count where they say nothing."""
@@ -147,7 +153,16 @@ class Stored:
     def measure(self, length: int) -> None:
         """Make the head for content of that many bytes, which may be kept elsewhere."""
         self.length = length
+        if self.digest is not None:
+            self._tag(self.digest.value())
         self.head = self.head_of(length)
+
+    def _tag(self, value: bytes) -> None:
+        """Take an entity tag of all of the content; what clients saw before of the fields is out of date."""
+        self.etag, self.tagged, self.digest = value, True, None
+        self.fields = self.shown = (*self.fields, Field(b"etag", value, b"ETag: %b\r\n" % value))
+        self.lines = self.told = b"".join(field.line for field in self.fields)
+        self.view = self.policy = None
 
     def head_of(self, length: int) -> bytes:
         """Return `head` for content of that many bytes; negative: not known."""

@@ -22,7 +22,7 @@ _NOT_UPDATED = frozenset((b"content-length", b"content-encoding", b"content-rang
 def validators(stored: Stored) -> bytes:
     """Return the field lines of a conditional request for it, b"" where it has no validator (section 4.3.1)."""
     lines = b""
-    if stored.etag is not None:
+    if stored.etag is not None and not stored.tagged:
         lines += b"If-None-Match: %b\r\n" % stored.etag
     if stored.modified is not None:
         lines += b"If-Modified-Since: %b\r\n" % stored.modified
@@ -36,10 +36,11 @@ def confirms(stored: Stored, response: ResponseHead) -> bool:
     answers the only question that was asked. Where it does not, ask again without conditions.
     """
     etag = joined(response.fields, b"etag")
+    known = None if stored.tagged else stored.etag
     if etag is not None:
         if etag.startswith(b"W/"):
-            return stored.etag is not None and etag.removeprefix(b"W/") == stored.etag.removeprefix(b"W/")
-        return etag == stored.etag
+            return known is not None and etag.removeprefix(b"W/") == known.removeprefix(b"W/")
+        return etag == known
     modified = response.get(b"last-modified")
     if modified is None or stored.modified is None:
         return True
@@ -65,6 +66,7 @@ def freshen(
     else:
         fresh, reason = judged, ""
     fresh.body, fresh.file, fresh.slice = stored.body, stored.file, stored.slice
+    fresh.tagged = stored.tagged
     fresh.measure(stored.length)
     return fresh, reason
 

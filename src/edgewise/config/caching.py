@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from edgewise.config.problems import BadValue
+from edgewise.config.problems import BadValue, show
 from edgewise.config.types import Duration, FieldName, FileName, Model, Network, PositiveDuration, Share, Size, Text
 
 _SMALLEST_SLICE = 100_000
+_DIRECTIVE = re.compile(
+    "public|private|no-cache|no-store|no-transform|must-revalidate|proxy-revalidate|must-understand|immutable"
+    "|(?:max-age|s-maxage|stale-while-revalidate|stale-if-error)=[0-9]{1,10}"
+)
 _Status = Annotated[str, Field(pattern="^[2-5][0-9]{2}$")]
 _Language = Annotated[str, Field(pattern="^[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8})*$")]
 
@@ -22,6 +27,20 @@ def _slice(size: int) -> int:
 
 Slice = Annotated[Size, AfterValidator(_slice)]
 """Bytes of a slice, 0 for none."""
+
+
+def _cache_policy(text: str) -> str:
+    for directive in text.split(","):
+        if not _DIRECTIVE.fullmatch(directive.strip(" ")):
+            message = f"{show(directive.strip(' '))} is no directive of answers"
+            raise BadValue(message, 'Cache-Control as it is sent, such as "private, max-age=60"')
+    return text
+
+
+CACHE_POLICY = _cache_policy
+"""What makes a text a Cache-Control; known to the reference."""
+CachePolicy = Annotated[str, AfterValidator(_cache_policy)]
+"""Directives of Cache-Control."""
 
 
 class CacheMemory(Model):
@@ -84,6 +103,14 @@ class RouteCache(Model):
     """Languages there are, the default first: an answer that varies on Accept-Language is kept once for each."""
     request_directives: bool = True
     """Heed what clients ask of caches: no-cache, max-age, min-fresh, max-stale."""
+    etag: Literal["weak", "strong"] | None = None
+    """Give answers without an entity tag one of their content, so that browsers ask with it and get 304. None is given
+    where content is passed on, or kept in parts."""
+    browser: CachePolicy | None = None
+    """Cache-Control that browsers get with what is kept, in place of its own: "private, max-age=60". Its seconds count
+    from when they get it. Errors and redirects keep their own; so does what is not kept."""
+    hide: list[FieldName] = Field(default=[])
+    """Fields of answers that are for this cache and not sent on, such as "Surrogate-Key" and "CDN-Cache-Control"."""
     store_set_cookie: bool = False
     """Keep an answer together with the cookies it sets, as RFC 9111 allows. By default it is kept only where it says
     that shared caches may, and without its cookies."""

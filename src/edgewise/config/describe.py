@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from edgewise.config import addresses, patterns, values
+from edgewise.config.caching import CACHE_POLICY
 from edgewise.config.compress import MEDIA_TYPE
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
@@ -53,6 +54,7 @@ _VALIDATED: dict[Any, str] = {
     NAME_BELOW_ROOT: "name below the root",
     ENDING: "end of names",
     MEDIA_TYPE: "media type",
+    CACHE_POLICY: "Cache-Control",
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
     HSTS_VALIDATOR: "age or table",

@@ -54,6 +54,8 @@ class Stored(Protocol):
     """Bytes of content, once it is whole."""
     slice: int
     """Bytes of each slice of an object whose content is kept in slices; 0: it is kept whole."""
+    digest: Any
+    """Takes the content while it comes (`update`) where a tag is made of it; else None."""
 
 
 class Part(NamedTuple):

@@ -255,8 +255,11 @@ class Fill:
         """Take content, and keep it whole where it is to be stored."""
         content = self.content
         assert content is not None
-        content.add(bytes(data))
+        data = bytes(data)
+        content.add(data)
         content.whole = end
+        if self._stored is not None and self._stored.digest is not None:
+            self._stored.digest.update(data)
         part = self.part
         if part is not None and (content.size > part.length or (end and content.size < part.length)):
             self._give_up("a slice is longer or shorter than its head said")
@@ -329,6 +332,7 @@ def _as_it_is(route: Route, response: ResponseHead, length: int, own: bytes) -> 
     lines = [field.line for field in response.fields if field.name != b"content-length"]
     if route.compression is not None and compressible(route.compression, response):
         lines = coded_lines(lines, b"")
+    lines = plans.edited(lines, route.hidden)
     if length >= 0 and response.status != 204:
         lines.append(b"Content-Length: %d\r\n" % length)
     head = plans.status_bytes(response.status, response.reason, [*lines, own])
@@ -367,5 +371,6 @@ def _fetching_route(route: Route) -> Route:
         inner = route.fetching = copy(route)
         inner.cache = inner.limit = inner.compression = None
         inner.early_hints = b""
+        inner.response_edits = inner.response_edits[: len(inner.response_edits) - len(inner.hidden)]
         inner.request_filters = inner.done = inner.progress = ()
     return route.fetching

@@ -16,7 +16,7 @@ from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.route import HttpCache
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.tiers import Tiers
-from edgewise.cache.view import View
+from edgewise.cache.view import BrowserPolicy, View
 from edgewise.proxy.compressing import aside
 from edgewise.router.networks import within
 
@@ -140,6 +140,9 @@ def route_cache(
         store_set_cookie=spec.store_set_cookie,
         authenticated=authenticated,
         purge_from=tuple(spec.purge_from),
+        etag=spec.etag or "",
+        browser=b"" if spec.browser is None else spec.browser.encode(),
+        hide=_names(spec.hide),
         most_bytes=spec.max_object,
         slice=spec.slice,
     )
@@ -159,9 +162,11 @@ def route_cache(
     if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings, kept.compression) == same:
         return kept
     common = (shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
+    policy = BrowserPolicy(settings.browser) if settings.browser else None
+    view = View(policy, settings.hide, compression)
     if compression is None:
-        return HttpCache(*common)
-    return CodingCache(*common, View(compression=compression), compression, aside)
+        return HttpCache(*common, view if policy is not None or settings.hide else None)
+    return CodingCache(*common, view, compression, aside)
 
 
 def _bytes(texts: list[str]) -> tuple[bytes, ...]:

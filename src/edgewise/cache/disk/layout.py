@@ -80,6 +80,7 @@ class Metadata(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
     strict: bool = False
     forbids_stale: bool = False
     immutable: bool = False
+    tagged: bool = False
     names: tuple[tuple[bytes, ...], ...] = ()
     """What answers under this key vary on, the latest first."""
     variants: tuple[bytes, ...] = ()
@@ -245,6 +246,7 @@ def describe(stored: Stored, epoch: int) -> Head:
             strict=stored.strict,
             forbids_stale=stored.forbids_stale,
             immutable=stored.immutable,
+            tagged=stored.tagged,
         ),
     )
 
@@ -260,7 +262,7 @@ def restore(head: Head, content: bytes) -> Stored:
     stored.stale_while_revalidate = said.stale_while_revalidate
     stored.stale_if_error, stored.stale_on_disconnect = said.stale_if_error, said.stale_on_disconnect
     stored.no_cache, stored.strict = said.no_cache, said.strict
-    stored.forbids_stale, stored.immutable = said.forbids_stale, said.immutable
+    stored.forbids_stale, stored.immutable, stored.tagged = said.forbids_stale, said.immutable, said.tagged
     stored.body = content
     stored.measure(said.length)
     return stored
