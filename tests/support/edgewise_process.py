@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from support import preloaded
 from support.raw_http import PATIENCE, RawClient
 
 COMMAND = str(Path(sys.executable).with_name("edgewise"))
@@ -108,19 +109,21 @@ class EdgewiseProcess:
         self.config = directory / "edgewise.toml"
         self._stderr = directory / "edgewise.stderr"
         self.write_config(toml)
+        arguments = ["run", "-c", str(self.config)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(directory), *filter(None, sys.path)])}
+        self.process: subprocess.Popen[bytes] | preloaded.Started
         with self._stderr.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [COMMAND, "run", "-c", str(self.config)],
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                cwd=directory,
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join([str(directory), *filter(None, sys.path)]),
-                    **(env or {}),
-                },
-            )
+            if env is None:
+                self.process = preloaded.start(arguments, stderr, directory, environment)
+            else:  # what is imported may read them
+                self.process = subprocess.Popen(
+                    [COMMAND, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stderr,
+                    stderr=stderr,
+                    cwd=directory,
+                    env=environment | env,
+                )
         try:
             for port in (self.port, self.tls_port, self.admin_port):
                 if f":{port}" in self.config.read_text() and not wait_for_port(port, self.alive):
