@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from edgewise.admin.control import Control, NothingShared, PurgeOrder
+from edgewise.admin.control import Control, NothingShared, PurgeOrder, PurgeResult
 from edgewise.admin.page import CONTENT_SECURITY_POLICY, render_page
 from edgewise.admin.problems import on_failure, on_http_exception, problem
 from edgewise.admin.protection import Protection
@@ -144,8 +144,10 @@ class _Api:
         if result.late:
             detail = f"purged on {result.nodes} nodes, but these have not said so yet: {', '.join(result.late)}"
             return problem(504, detail, members={"late": result.late})
+        if not result.kept:
+            return problem(507, "purged, but the cache's disk did not take note: what is there may return by a restart")
         answer = {"purges": len(orders), "soft": asked.soft, "nodes": result.nodes}
-        return _json(answer | {"dry_run": True, "objects": result.objects} if asked.dry_run else answer)
+        return _json(answer | _counted(result) if asked.dry_run else answer)
 
     async def cached(self, request: Request) -> Response:
         url = request.query_params.get("url", "")
@@ -221,6 +223,14 @@ async def _content(request: Request) -> bytes:
         if len(content) > _MOST_CONTENT:
             raise ValueError(f"more than {_MOST_CONTENT} bytes")
     return content
+
+
+def _counted(result: PurgeResult) -> dict[str, object]:
+    """Return what a dry run found."""
+    found: dict[str, object] = {"dry_run": True, "objects": result.objects}
+    if result.on_disk is None:
+        return found
+    return found | {"on_disk": result.on_disk, "estimated": result.estimated}
 
 
 def _no_sessions(error: Exception) -> Response:

@@ -41,6 +41,21 @@ class RouteStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskStatus:
+    """The answers on disk, which the workers of this machine share."""
+
+    most: int
+    """Bytes that there is room for."""
+    bytes: int
+    objects: int
+    """Both as they were counted; less while they are counted, after the start."""
+    evictions: int = 0
+    """Answers that gave way to others."""
+    written: int = 0
+    """Bytes ever written."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """The instance as a whole."""
 
@@ -52,6 +67,8 @@ class Status:
     uptime: float
     workers: tuple[WorkerStatus, ...] = ()
     routes: tuple[RouteStatus, ...] = ()
+    cache_disk: DiskStatus | None = None
+    """None where no answers are kept on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +149,17 @@ class PurgeResult:
     """What came of a purge."""
 
     objects: int = 0
-    """Stored answers that it would concern, over all workers of this node, where they were counted."""
+    """Answers in memory that it would concern, over all workers of this node, where they were counted."""
     nodes: int = 1
     """Of which every worker has purged."""
     late: tuple[str, ...] = ()
     """Nodes that are alive and have not said so in time."""
+    on_disk: int | None = None
+    """Answers on this node's disk that it would concern; None where none are kept there, or they were not counted."""
+    estimated: bool = False
+    """Were these too many to count all?"""
+    kept: bool = True
+    """False: this node's disk did not take the purge, so that after a restart what is there may be found again."""
 
 
 class NothingShared(Exception):

@@ -24,7 +24,8 @@ def _route_lines(route: dict[str, Any]) -> Iterator[str]:
 
 def _held(held: dict[str, Any]) -> str:
     fresh = f"fresh for {held['ttl']} s" if held["ttl"] > 0 else f"stale for {-held['ttl']} s"
-    parts = [f"status {held['status']}", fresh, f"age {held['age']} s", f"{held['content']} bytes of content"]
+    where = [] if held.get("in", ["memory"]) == ["memory"] else [f"in {' and on '.join(held['in'])}"]
+    parts = [*where, f"status {held['status']}", fresh, f"age {held['age']} s", f"{held['content']} bytes of content"]
     if held["vary"]:
         parts.append(f"varies on {', '.join(held['vary'])}")
     if held["tags"]:

@@ -50,6 +50,8 @@ def purge_command(
     answer = or_fail(lambda: client(admin, file).post(PATH, PATIENCE, wanted))
     if dry_run:
         click.echo(f"{answer['objects']} stored answers would be purged, counted over all workers of this node")
+        if "on_disk" in answer:
+            click.echo(f"on its disk: {'about ' if answer['estimated'] else ''}{answer['on_disk']}")
     else:
         nodes = f" on {answer['nodes']} nodes" if answer["nodes"] > 1 else ""
         click.echo(f"{'made stale' if soft else 'purged'}{nodes}")

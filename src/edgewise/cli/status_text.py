@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+_MIB = 1_048_576
 _RESULTS = ("hit", "stale", "miss", "revalidated", "collapsed", "bypass", "unsatisfied")
 
 
@@ -40,15 +41,28 @@ def status_text(
 
 
 def cache_text(status: dict[str, Any]) -> str:
-    """Return what is stored, and by route what the cache did; "" where nothing was asked of it."""
+    """Return what is stored, and by route what the cache did; "" where there is nothing to tell."""
     routes = [route for route in status["routes"] if route.get("cache")]
+    disk = disk_text(status.get("cache_disk"))
     if not routes:
-        return ""
+        return disk
     objects = sum(worker["cache_objects"] for worker in status["workers"])
     size = sum(worker["cache_bytes"] for worker in status["workers"])
     rows = [(route["name"], *(route["cache"].get(result, 0) for result in _RESULTS)) for route in routes]
     columns = ("ROUTE", *(result.upper() for result in _RESULTS))
-    return f"cache: {objects} answers, {size / 1_048_576:.1f} MiB\n{table(columns, rows)}"
+    lines = [f"cache: {objects} answers, {size / _MIB:.1f} MiB", disk, table(columns, rows)]
+    return "\n".join(line for line in lines if line)
+
+
+def disk_text(disk: dict[str, Any] | None) -> str:
+    """Return what is stored on disk; "" where nothing is to be."""
+    if disk is None:
+        return ""
+    size, most, written = (disk[name] / _MIB for name in ("bytes", "most", "written"))
+    return (
+        f"cache on disk: {disk['objects']} answers, {size:.1f} of {most:.1f} MiB, {written:.1f} MiB written, "
+        f"{disk['evictions']} evicted"
+    )
 
 
 def upstream_text(upstream: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.cache.coding import CodingCache
 from edgewise.cache.cookies import ANALYTICS
 from edgewise.cache.disk.store import DiskStore
-from edgewise.cache.key import MARKETING, KeySettings, purge_prefix
+from edgewise.cache.key import MARKETING, Keys, KeySettings, purge_prefix, purge_url
 from edgewise.cache.memory import MemoryStore
 from edgewise.cache.purges import Kind, Purge
 from edgewise.cache.route import HttpCache
@@ -52,6 +54,13 @@ class Caches:
         memory = self.tiers.memory
         return memory.bytes, len(memory), memory.evictions
 
+    def disk_figures(self) -> tuple[int, int, int, int]:
+        """Return bytes of disk that were taken and given back, and answers put there and removed."""
+        if self.disk is None:
+            return 0, 0, 0, 0
+        files = self.disk.files
+        return files.written, files.removed, files.added, files.lost
+
     def purge(self, purges: list[Purge], *, count: bool = False) -> int:
         """Purge memory, or with `count` only say how many answers in it that would concern; 0 where it was done."""
         if count:
@@ -70,19 +79,44 @@ class Caches:
             done()
 
 
-def purges(kind: str, text: str, *, soft: bool, routes: Iterable[Route]) -> list[Purge]:
+Reading = Callable[[str], bytes]
+"""Returns what a purge of a URL goes by (`HttpCache.url`); raises ValueError where it has no host."""
+
+
+def purges(kind: str, text: str, *, soft: bool, reading: Iterable[Reading]) -> list[Purge]:
     """Return the purges that somebody asked for: of a URL, as the keys of every route that caches make it.
 
     Raises ValueError for what is none.
     """
     meant = Kind(kind)
     if meant is Kind.URL:
-        caching = [route.cache for route in routes if isinstance(route.cache, HttpCache)]
-        return [Purge(meant, url, soft) for url in dict.fromkeys(cache.url(text) for cache in caching)]
+        return [Purge(meant, url, soft) for url in dict.fromkeys(read(text) for read in reading)]
     if meant in (Kind.PREFIX, Kind.PATTERN):
         return [Purge(meant, purge_prefix(text), soft)]
     value = text.strip().lower() if meant is Kind.HOST else text
     return [Purge(meant, b"" if meant is Kind.ALL else value.encode("latin-1"), soft)]
+
+
+def readings(routes: Iterable[Route]) -> list[Reading]:
+    """Return how the routes that cache read a URL."""
+    return [route.cache.url for route in routes if isinstance(route.cache, HttpCache)]
+
+
+def url_rules(config: Config) -> dict[bytes, Reading]:
+    """Return the same for a configuration, each way once, by a digest that tells whether it is the same as another."""
+    rules: dict[bytes, Reading] = {}
+    for spec in (route.cache for route in config.routes if route.cache is not None):
+        query, ignored = _query(spec)
+        digest = blake2b(repr((query, ignored, spec.sort_query)).encode(), digest_size=16).digest()
+        keys = Keys(KeySettings(query=query, ignore_query=ignored, sort_query=spec.sort_query))
+        rules[digest] = partial(purge_url, keys=keys)
+    return rules
+
+
+def _query(spec: RouteCacheSpec) -> tuple[tuple[bytes, ...] | None, tuple[bytes, ...]]:
+    """Return the query parameters that count (None: all), and those that do not."""
+    ignored = _bytes(spec.ignore_query) + (MARKETING if spec.ignore_marketing else ())
+    return None if spec.query is None else _bytes(spec.query), ignored
 
 
 def looked_at(url: str, routes: Iterable[Route]) -> list[dict[str, Any]]:
@@ -146,10 +180,11 @@ def route_cache(
         most_bytes=spec.max_object,
         slice=spec.slice,
     )
+    query, ignored = _query(spec)
     keys = KeySettings(
         partition=name.encode(),
-        query=None if spec.query is None else _bytes(spec.query),
-        ignore_query=_bytes(spec.ignore_query) + (MARKETING if spec.ignore_marketing else ()),
+        query=query,
+        ignore_query=ignored,
         sort_query=spec.sort_query,
         headers=_names(spec.headers),
         cookies=_bytes(spec.cookies),

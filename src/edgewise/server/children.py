@@ -58,9 +58,16 @@ class Children:
 
             supervisor = self._supervisor
             sockets = supervisor.listeners.of_slot(slot)
-            certificates = supervisor.certificates
+            certificates, purging = supervisor.certificates, supervisor.purging
             setup = WorkerSetup(
-                slot, supervisor.generation, supervisor.shared, sockets, certificates.contexts, certificates.current
+                slot,
+                supervisor.generation,
+                supervisor.shared,
+                sockets,
+                certificates.contexts,
+                certificates.current,
+                purging.numbered,
+                purging.caught_up,
             )
             return self._crew.worker(channel, setup)
 
@@ -71,8 +78,9 @@ class Children:
 
         supervisor = self._supervisor
         label = supervisor.instance.label
+        purging = supervisor.purging
         setup = ControlSetup(
-            supervisor.generation, supervisor.shared, supervisor.admin_socket, label, supervisor.purging.ledger
+            supervisor.generation, supervisor.shared, supervisor.admin_socket, label, purging.ledger, purging.numbered
         )
         return self._crew.control(channel, setup)
 
@@ -158,6 +166,8 @@ class Children:
                 self._supervisor.purging.published(numbers)
             case m.PurgesHeard():
                 self._supervisor.purging.heard(message)
+            case m.EntriesCompared(epoch=epoch):
+                self._supervisor.purging.forget(epoch)
             case m.ReloadWanted(request=request, candidate=candidate):
                 reloads.request(
                     lambda generation, problems: self.send(child, m.ReloadAnswer(request, generation, problems)),

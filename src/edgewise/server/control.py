@@ -14,6 +14,7 @@ from edgewise.server.generation import Generation
 from edgewise.server.processes import FAILED_TO_START
 
 if TYPE_CHECKING:
+    from edgewise.cache.purges import Purges
     from edgewise.server.channel import Channel
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
@@ -39,6 +40,8 @@ class ControlSetup:
     """Names the configuration; see `Instance`."""
     purges: PurgeLedger | None
     """As it is at the fork; None where no other node is to hear of purges."""
+    numbered: Purges | None
+    """The purges that concern what is on disk, as they are at the fork; None where nothing is."""
 
 
 class ControlProcess:
@@ -84,6 +87,8 @@ class ControlProcess:
         self._link.start()
         self._membership.start()
         self._cluster.start(self._controller.reload, self._membership.acknowledge)
+        if self._controller.disk is not None:
+            self._controller.disk.start()
         if self._purges is not None:
             self._purges.start()
         if error := self._database.prepare(self._setup.generation):
@@ -103,6 +108,8 @@ class ControlProcess:
         await self._cluster.close()
         if self._purges is not None:
             await self._purges.close()
+        if self._controller.disk is not None:
+            self._controller.disk.close()
         await self._membership.close()
         if server is not None:
             await server.stop()
@@ -135,8 +142,14 @@ class ControlProcess:
                 self._keeping.answered(request)
             case m.ReloadAnswer(request=request, generation=generation, problems=problems):
                 self._controller.reloaded(request, generation, problems)
-            case m.PurgeAnswer(request=request, counted=counted):
-                self._controller.purges.answered(request, counted)
+            case m.PurgeAnswer():
+                self._controller.purges.answered(message)
+            case m.PurgesNumbered(numbered=numbered):
+                if self._controller.disk is not None:
+                    self._controller.disk.numbered(numbered)
+            case m.PurgesForgotten(epoch=epoch):
+                if self._controller.disk is not None:
+                    self._controller.disk.forget(epoch)
             case m.CacheLookAnswer(request=request, workers=workers):
                 self._controller.looks.answered(request, workers)
             case m.PurgeTold():
@@ -161,6 +174,7 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
     """Run the control process to its end; return its exit status."""
     import uvloop
 
+    from edgewise.server.cache_keeping import CacheKeeping
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
     from edgewise.server.database import DatabaseListener
@@ -181,6 +195,9 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
             here = controller.purges.here
             purges = SharedPurges(state, membership.id, setup.purges, here, lambda message: controller.send(message))
             controller.purges.shared = purges
+        if setup.numbered is not None:
+            config, memory = setup.generation.config, setup.shared.memory
+            controller.disk = CacheKeeping(config, memory, setup.numbered, lambda message: controller.send(message))
         process = ControlProcess(
             asyncio.get_running_loop(),
             channel,

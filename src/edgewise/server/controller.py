@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ from edgewise.server import messages as m
 from edgewise.server.answers import Answers
 from edgewise.server.cache_looks import CacheLookOrders
 from edgewise.server.held_sessions import HeldSessionAdmin
-from edgewise.server.purge_orders import PurgeOrders
+from edgewise.server.purge_orders import PurgeOrders, checked
 from edgewise.telemetry.layout import (
     CACHE_RESULTS,
     CACHED,
@@ -46,6 +47,7 @@ from edgewise.telemetry.prometheus import render
 if TYPE_CHECKING:
     from edgewise.balancer.health import CheckStatus
     from edgewise.config.schema import Route, UpstreamServer
+    from edgewise.server.cache_keeping import CacheKeeping
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.generation import Generation, Shared
     from edgewise.server.health import HealthChecks
@@ -65,6 +67,8 @@ class Controller:
         self.purges = PurgeOrders(lambda message: self.send(message))
         self.looks = CacheLookOrders(lambda message: self.send(message))
         self.cluster: ClusterTasks | None = None
+        self.disk: CacheKeeping | None = None
+        """What is stored on disk, where something is."""
         self.state: dict[str, Any] = {}
         """What the supervisor last told of the processes."""
         self.send: Callable[[m.ToSupervisor], None] = lambda message: None
@@ -85,6 +89,7 @@ class Controller:
             uptime=round(now - self.state.get("started", now), 1),
             workers=tuple(self._worker(process, now) for process in processes if process["slot"] is not None),
             routes=tuple(self._route(spec, name) for spec, name in self._named_routes()),
+            cache_disk=None if self.disk is None else self.disk.status(),
         )
 
     def _ready(self, processes: list[dict[str, Any]]) -> bool:
@@ -185,8 +190,15 @@ class Controller:
     async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> PurgeResult:
         """Have every worker of every node purge, and wait until all have; or count what this node stores."""
         if dry_run:
-            return PurgeResult(await self.purges.count(orders))
+            return await self._counted(orders)
         return await self.purges.purge(orders, soft=soft)
+
+    async def _counted(self, orders: Sequence[PurgeOrder]) -> PurgeResult:
+        objects = await self.purges.count(orders)
+        if self.disk is None:
+            return PurgeResult(objects)
+        on_disk = await self.disk.count(checked(orders, soft=False), self._generation.config)
+        return PurgeResult(objects, on_disk=on_disk.objects, estimated=not on_disk.exact)
 
     async def cached(self, url: str) -> dict[int, list[dict[str, Any]]]:
         """Return what each worker stores of a URL."""
@@ -219,6 +231,7 @@ class Controller:
             generation=self._generation.number,
             certificates=[(kept.name, kept.not_after, kept.failures) for kept in self._keeping.kept()],
             cluster=self.cluster.figures() if self.cluster is not None else {},
+            cache_disk={} if self.disk is None else asdict(self.disk.status()),
         )
 
     def effective_config(self) -> dict[str, Any]:

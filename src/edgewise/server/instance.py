@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgewise.server.apps import Apps, app_specs, socket_path
+from edgewise.server.cache_directory import with_cache_directory
 from edgewise.server.common import Common
 from edgewise.server.kept_versions import kept_directory
 from edgewise.server.run_directory import RunDirectory, RunDirectoryError, base_directory
@@ -37,14 +38,14 @@ class Instance:
         self._directory: RunDirectory | None = None
 
     def load(self, candidate: str = "") -> Config:
-        """Return the configuration with sticky secrets, the directory of certificates and apps' sockets filled in.
+        """Return the configuration with sticky secrets, directories of its own and apps' sockets filled in.
 
         `candidate` is the id of a published version to try. Raises ConfigError, SecretError or RunDirectoryError.
         """
         with self.common.trying(candidate):
             config = self._read(self.common.choose)
         config = with_secrets(config, state_directory())
-        return self._with_app_servers(with_tls_directory(config))
+        return self._with_app_servers(with_cache_directory(with_tls_directory(config)))
 
     def _with_app_servers(self, config: Config) -> Config:
         from edgewise.config.upstreams import Health, UpstreamServer

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from edgewise.cache.purges import Mark
 from edgewise.server.listeners import Kind
 
 
@@ -145,6 +146,24 @@ class Purge(msgspec.Struct, tag="purge"):
     purges: list[PurgeSpec]
     count: bool = False
     """Only count what would be purged."""
+    numbered: list[Mark] = []
+    """The same with their numbers, for what is on disk."""
+
+
+class PurgesNumbered(msgspec.Struct, tag="purges_numbered"):
+    """The numbers of purges that this worker told of; to the control process: of all."""
+
+    numbered: list[Mark]
+
+
+class PurgesForgotten(msgspec.Struct, tag="purges_forgotten"):
+    """What is on disk was compared with the purges up to `epoch`, or is not used any more."""
+
+    epoch: int
+
+
+class PurgesCaughtUp(msgspec.Struct, tag="purges_caught_up"):
+    """This node has heard what others purged while it was away: what is on disk can be used."""
 
 
 class Purged(msgspec.Struct, tag="purged"):
@@ -171,6 +190,8 @@ class PurgeAnswer(msgspec.Struct, tag="purge_answer"):
 
     request: int
     counted: int
+    kept: bool = True
+    """False: what is on disk may be found again after the next start, since the disk did not take the purge."""
 
 
 class PurgeTold(msgspec.Struct, tag="purge_told"):
@@ -194,6 +215,12 @@ class PurgesHeard(msgspec.Struct, tag="purges_heard"):
     cursor: int
     known: float
     """Monotonic seconds up to which nothing more was published; 0: not known."""
+
+
+class EntriesCompared(msgspec.Struct, tag="entries_compared"):
+    """From the control process: what is on disk was compared with the purges up to `epoch`."""
+
+    epoch: int
 
 
 class CacheLook(msgspec.Struct, tag="cache_look"):
@@ -225,8 +252,9 @@ class CacheLookAnswer(msgspec.Struct, tag="cache_look_answer"):
     """By slot."""
 
 
-_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | Purge | PurgeAnswer | CacheLook
+_OfPurges = Purge | PurgeAnswer | PurgesNumbered | PurgesForgotten | PurgesCaughtUp
+_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | _OfPurges | CacheLook
 ToChild = _ToWorker | CacheLookAnswer | ReloadAnswer | State | CertificatesAnswer | PurgeTold
 _Answers = Ready | Prepared | Committed | CertificatesTaken | Purged | CacheLooked
-_Purging = PurgeWanted | PurgesPublished | PurgesHeard
+_Purging = PurgeWanted | PurgesPublished | PurgesHeard | EntriesCompared
 ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | CacheLookWanted | _Purging

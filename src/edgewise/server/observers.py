@@ -36,10 +36,10 @@ class Observers:
     def _sample(self) -> WorkerSample:
         connections, active, memo, accepted, hits, misses, refused, given_up = self._figures()
         size, objects, evictions = (0, 0, 0) if self._caches is None else self._caches.figures()
+        disk = (0, 0, 0, 0) if self._caches is None else self._caches.disk_figures()
         dropped = sum(log.dropped for log in self._logs())
-        return WorkerSample(
-            connections, active, memo, size, objects, accepted, hits, misses, refused, given_up, dropped, evictions
-        )
+        now = (connections, active, memo, size, objects)
+        return WorkerSample(*now, accepted, hits, misses, refused, given_up, dropped, evictions, *disk)
 
     def _logs(self) -> list[AccessLog]:
         return [*self._replaced, self._log] if self._log is not None else self._replaced

@@ -20,16 +20,27 @@ MOST_WAITING = 10_000
 class PurgeLedger:
     """Purges that other nodes are to be told of, how far theirs were heard, and what follows where they are not."""
 
-    def __init__(self, timers: Timers, bound: Callable[[], float], validate: Callable[[], None]) -> None:
-        """Call `validate` once in each `bound()` seconds in which it is not known what was purged."""
+    def __init__(
+        self,
+        timers: Timers,
+        bound: Callable[[], float],
+        validate: Callable[[], None],
+        keep: Callable[[int], None] = lambda cursor: None,
+        cursor: int | None = None,
+    ) -> None:
+        """Call `validate` once in each `bound()` seconds in which it is not known what was purged.
+
+        `keep(cursor)` keeps how far purges were heard beyond the end of this process; `cursor` is what was kept.
+        """
         self._timers = timers
         self._bound = bound
         self._validate = validate
+        self._keep = keep
         self._numbers = itertools.count(1)
         self.waiting: dict[int, m.PurgeTold] = {}
         """Not known to be published."""
-        self.cursor: int | None = None
-        """Every worker has done what was published up to here; None: nothing is known, as at the start."""
+        self.cursor = cursor
+        """Every worker has done what was published up to here; None: nothing is known."""
         self._due = timers.clock() + bound()
         self._cut_off = False
         timers.after(bound(), self._look)
@@ -50,6 +61,8 @@ class PurgeLedger:
 
     def heard(self, cursor: int, known: float) -> None:
         """Note that purges up to a cursor were done, and that there were no others up to the time `known`."""
+        if cursor != self.cursor:
+            self._keep(cursor)
         self.cursor = cursor
         self._due = max(self._due, known + self._bound())
         if known and self._cut_off:

@@ -29,28 +29,28 @@ class PurgeOrders:
 
     def __init__(self, send: Callable[[m.ToSupervisor], None]) -> None:
         self._send = send
-        self._answers: Answers[int] = Answers()
+        self._answers: Answers[m.PurgeAnswer] = Answers()
         self.shared: SharedPurges | None = None
         """The other nodes, where there can be some."""
 
     async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool) -> PurgeResult:
         """Have every worker of every node purge. Raises ValueError for what is nothing to purge by, TimeoutError where
         not every worker of this node answers, and StateUnavailable where other nodes cannot be told for now."""
-        specs = _specs(orders, soft=soft)
+        specs = checked(orders, soft=soft)
         request = self._answers.number()
         if self.shared is None:
-            await self._ask(m.PurgeWanted(request, specs))
-            return PurgeResult()
+            return PurgeResult(kept=(await self._ask(m.PurgeWanted(request, specs))).kept)
         published = self.shared.expect(request)
         try:
-            await self._ask(m.PurgeWanted(request, specs))
-            return PurgeResult(0, *await self.shared.everywhere(published, _OF_NODES))
+            kept = (await self._ask(m.PurgeWanted(request, specs))).kept
+            return PurgeResult(0, *await self.shared.everywhere(published, _OF_NODES), kept=kept)
         finally:
             published.cancel()
 
     async def count(self, orders: Sequence[PurgeOrder]) -> int:
-        """Count what is stored here that would be purged. Raises ValueError and TimeoutError."""
-        return await self._ask(m.PurgeWanted(self._answers.number(), _specs(orders, soft=False), count=True))
+        """Count what this node has in memory that would be purged. Raises ValueError and TimeoutError."""
+        wanted = m.PurgeWanted(self._answers.number(), checked(orders, soft=False), count=True)
+        return (await self._ask(wanted)).counted
 
     async def here(self, purges: list[m.PurgeSpec]) -> None:
         """Have every worker of this node do what another node told. Raises TimeoutError."""
@@ -64,15 +64,15 @@ class PurgeOrders:
         for start in range(0, len(tags), _MOST_AT_ONCE):
             await self.here([m.PurgeSpec(Kind.TAG, tag, soft) for tag in tags[start : start + _MOST_AT_ONCE]])
 
-    async def _ask(self, wanted: m.PurgeWanted) -> int:
+    async def _ask(self, wanted: m.PurgeWanted) -> m.PurgeAnswer:
         return await self._answers.ask(wanted.request, lambda: self._send(wanted), _PATIENCE)
 
-    def answered(self, request: int, counted: int) -> None:
+    def answered(self, answer: m.PurgeAnswer) -> None:
         """Take the supervisor's answer."""
-        self._answers.take(request, counted)
+        self._answers.take(answer.request, answer)
 
 
-def _specs(orders: Sequence[PurgeOrder], *, soft: bool) -> list[m.PurgeSpec]:
+def checked(orders: Sequence[PurgeOrder], *, soft: bool) -> list[m.PurgeSpec]:
     """Return checked orders as messages say them. Raises ValueError."""
     for order in orders:
         _check(order)

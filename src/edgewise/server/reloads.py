@@ -16,7 +16,7 @@ from edgewise.server.apps import app_specs
 from edgewise.server.listeners import ListenError, wanted
 from edgewise.server.run_directory import RunDirectoryError
 from edgewise.server.secret import SecretError
-from edgewise.server.transaction import Change, ReloadReport, Transaction, restart_only
+from edgewise.server.transaction import Change, ReloadReport, Transaction, restart_only, with_lasting
 from edgewise.tls.errors import TlsError
 from edgewise.tls.managed import build_contexts
 
@@ -66,7 +66,8 @@ class Reloads:
         notify.reloading()
         supervisor = self._supervisor
         try:
-            config = supervisor.instance.load(candidate)
+            loaded = supervisor.instance.load(candidate)
+            config = with_lasting(supervisor.generation.config, loaded)
             generation = supervisor.generation.next(config, supervisor.instance.common.version)
             contexts = build_contexts(config, supervisor.certificates.contexts)
             listeners = wanted(config)
@@ -83,7 +84,7 @@ class Reloads:
             log.exception("reload failed")
             self._refuse(f"{type(error).__name__}: {error}")
             return
-        self._notes = restart_only(supervisor.generation.config, config)
+        self._notes = restart_only(supervisor.generation.config, loaded)
         change = Change(added, supervisor.listeners.not_in(listeners), contexts)
         supervisor.shared.clear_fresh(generation)
         self._prepare(generation, change)
@@ -130,6 +131,7 @@ class Reloads:
     def _commit(self, generation: Generation, change: Change) -> None:
         supervisor = self._supervisor
         supervisor.generation = generation
+        supervisor.purging.follow(generation.config)
         supervisor.shared = supervisor.shared.of(generation)
         supervisor.certificates.contexts = change.contexts
         added = [(listening.listener.kind, listening.listener.address) for listening in change.added]

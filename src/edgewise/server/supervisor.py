@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.admin.purging import VARIABLE as ADMIN_VARIABLE
 from edgewise.server import notify
 from edgewise.server.apps import app_specs
+from edgewise.server.cache_directory import CacheDirectory, CacheDirectoryError, cache_directory
 from edgewise.server.cache_looks import CacheLooks
 from edgewise.server.certificates import Certificates
 from edgewise.server.children import Children, Crew
@@ -96,9 +97,11 @@ class Supervisor:
             os.environ[STATE_VARIABLE] = config.state.url  # for the managed apps
         self.listeners = ListenerSet(config.server.workers)
         self.admin_socket: socket.socket | None = None
+        self.cache_directory: CacheDirectory | None = None
         try:
             self.certificates = Certificates(self, _contexts(config))
             self.listeners.add(wanted(config))
+            self.cache_directory = _cache_directory(config)
             if config.server.admin is not None:
                 self._admin = open_listener(Listener("plain", config.server.admin), 1)
                 self.admin_socket = self._admin.sockets[0]
@@ -108,6 +111,8 @@ class Supervisor:
         except BaseException:
             self.listeners.close()
             self.instance.close()
+            if self.cache_directory is not None:
+                self.cache_directory.close()
             raise
         self.children = Children(self, self._crew)
         self.reloads = Reloads(self)
@@ -236,6 +241,8 @@ class Supervisor:
         self.reactor.close(forked=True)
         self.apps.forked()
         self.instance.forked()
+        if self.cache_directory is not None:
+            self.cache_directory.forked()
         self.listeners.keep_only(slot)
         self.children.forked()
         if slot is not None and self.admin_socket is not None:
@@ -245,8 +252,17 @@ class Supervisor:
         self.listeners.close()
         if self.admin_socket is not None:
             self._admin.close()
+        if self.cache_directory is not None:
+            self.cache_directory.close()
         self.reactor.close()
         self.instance.close()
+
+
+def _cache_directory(config: Config) -> CacheDirectory | None:
+    try:
+        return cache_directory(config)
+    except CacheDirectoryError as error:
+        raise StartError(str(error)) from None
 
 
 def _contexts(config: Config) -> ContextSet | None:

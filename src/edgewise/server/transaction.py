@@ -96,6 +96,12 @@ class Change:
         """TLS contexts for the workers that are forked from then on."""
 
 
+def with_lasting(running: Config, wanted: Config) -> Config:
+    """Return `wanted` with what must stay as it is until a restart, since processes have it open."""
+    lasting = {"disk": running.cache.disk, "directory": running.cache.directory}
+    return wanted.model_copy(update={"cache": wanted.cache.model_copy(update=lasting)})
+
+
 def restart_only(running: Config, wanted: Config) -> list[str]:
     """Return a note for each changed key that only a restart applies."""
     notes = []
@@ -107,6 +113,8 @@ def restart_only(running: Config, wanted: Config) -> list[str]:
     if before != after:
         stays = without_password(before.url) if before is not None else "off"
         notes.append(f"state stays {stays}, as it was set up, until edgewise is restarted")
+    if (running.cache.disk, running.cache.directory) != (wanted.cache.disk, wanted.cache.directory):
+        notes.append("cache.disk and cache.directory stay as they were until edgewise is restarted")
     if running.cluster != wanted.cluster:
         notes.append("cluster stays as it was until edgewise is restarted")
     return notes

@@ -20,12 +20,13 @@ from edgewise.contracts.shared import SuspicionReader
 from edgewise.gateway.sharing import Sharing
 from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
-from edgewise.router.caching import Caches, looked_at, purges
+from edgewise.router.caching import Caches, looked_at, purges, readings
 from edgewise.router.discovery import Discovery
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
 from edgewise.server.generation import Generation
 from edgewise.server.listeners import Kind, Listener
+from edgewise.server.numbered_purges import NumberedPurges
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
@@ -35,7 +36,7 @@ from edgewise.telemetry.ids import IdSource
 from edgewise.tls.errors import TlsError
 
 if TYPE_CHECKING:
-    from edgewise.cache.purges import Purge
+    from edgewise.cache.purges import Purge, Purges
     from edgewise.contracts.state import StateEngine
     from edgewise.contracts.table import Table
     from edgewise.server.channel import Channel
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("edgewise.worker")
 TICK = 0.25
 """Seconds between two ticks of observers, flags and outlier detectors."""
+_LAST_WRITES = 2.0
+"""Seconds for what waits to be written to the cache's disk at the end."""
 
 
 class Engine(Protocol):
@@ -86,6 +89,10 @@ class WorkerSetup:
     """TLS contexts of this generation, shared with the other workers: a session of one resumes at any."""
     certificates: m.Certificates
     """Challenges to answer."""
+    numbered: Purges | None
+    """The purges that concern what is on disk, as they are at the fork."""
+    caught_up: bool
+    """Are other nodes' purges among them?"""
 
 
 class Worker:
@@ -118,6 +125,7 @@ class Worker:
         self._purge_requests = itertools.count(1)
         self._purging: dict[int, Callable[[], None]] = {}
         """Request -> what is called once the other workers have purged."""
+        self._numbered = NumberedPurges(setup.numbered, caught_up=setup.caught_up)
         self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
 
     def start(self) -> None:
@@ -159,6 +167,7 @@ class Worker:
         self._apply_flags()
         self._load()
         self._share_limits(table)
+        self._numbered.attach(table.caches)
         if isinstance(table.caches, Caches):
             table.caches.tell = self._tell_purges
         self._loop.call_soon(self._discovery.follow, table)
@@ -197,11 +206,11 @@ class Worker:
         caches = self._current.caches
         if not isinstance(caches, Caches):
             return 0
-        routes = self._current.routes
+        reading = readings(self._current.routes)
         found: list[Purge] = []
         for spec in specs:
             try:
-                found += purges(spec.kind, spec.value, soft=spec.soft, routes=routes)
+                found += purges(spec.kind, spec.value, soft=spec.soft, reading=reading)
             except ValueError as error:  # of another release, or of an engine that others can write to
                 log.error("nothing to purge by: %s", error)
         return caches.purge(found, count=count)
@@ -213,6 +222,7 @@ class Worker:
         if done is not None:
             request = next(self._purge_requests)
             self._purging[request] = done
+        self._numbered.told()
         self._link.send(m.PurgeWanted(request, specs))
 
     def _listen(self, listener: Listener, sock: socket.socket) -> None:
@@ -234,8 +244,15 @@ class Worker:
                 self._observers.reopen()
             case m.Certificates():
                 self._take_certificates(message)
-            case m.Purge(number=number, purges=specs, count=count):
+            case m.Purge(number=number, purges=specs, count=count, numbered=numbered):
+                self._numbered.take(numbered)
                 self._link.send(m.Purged(number, self._purge(specs, count=count)))
+            case m.PurgesNumbered(numbered=numbered):
+                self._numbered.numbered(numbered)
+            case m.PurgesForgotten(epoch=epoch):
+                self._numbered.forget(epoch)
+            case m.PurgesCaughtUp():
+                self._numbered.caught_up()
             case m.CacheLook(number=number, url=url):
                 self._link.send(m.CacheLooked(number, looked_at(url, self._current.routes)))
             case m.PurgeAnswer(request=request):
@@ -324,6 +341,9 @@ class Worker:
         if self._sharing is not None:
             self._sharing.cancel()
         self._discovery.close()
+        caches = self._current.caches
+        if isinstance(caches, Caches) and caches.disk is not None:
+            caches.disk.flush(_LAST_WRITES)
         self._observers.close()
 
 

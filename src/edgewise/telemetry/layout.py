@@ -68,6 +68,12 @@ class WorkerSample(NamedTuple):
     """Access-log lines lost to a full disk or a closed pipe."""
     cache_evictions: int = 0
     """Answers that gave way to others for want of room."""
+    disk_written: int = 0
+    disk_removed: int = 0
+    """Bytes of disk that answers took, and that answers gave back which were replaced or removed."""
+    disk_added: int = 0
+    disk_lost: int = 0
+    """Answers put on disk where there was none, and those removed."""
 
 
 WORKER_GAUGES = 5

@@ -90,6 +90,13 @@ _CACHE_FIELDS = (
     ("edgewise_cache_evictions_total", "counter", "Stored answers that gave way to others.", "cache_evictions"),
 )
 
+_CACHE_DISK_FIELDS = (
+    ("edgewise_cache_disk_bytes", "gauge", "Disk that stored answers take.", "bytes"),
+    ("edgewise_cache_disk_objects", "gauge", "Answers stored on disk.", "objects"),
+    ("edgewise_cache_disk_evictions_total", "counter", "Answers on disk that gave way to others.", "evictions"),
+    ("edgewise_cache_disk_written_bytes_total", "counter", "Bytes of answers written to disk.", "written"),
+)
+
 
 def render(
     memory: MetricsMemory,
@@ -101,12 +108,13 @@ def render(
     generation: int = 0,
     certificates: Sequence[tuple[str, float | None, int]] = (),
     cluster: Mapping[str, int] = {},
+    cache_disk: Mapping[str, int] = {},
 ) -> str:
     """Return every metric, summed over workers where `worker` is no label.
 
     `routes` maps a route's name to its slot, `endpoints` maps `upstream/server` to its slot (`SlotMap.present`).
     `certificates` are (name, Unix time of its end where there is one, failures in a row). `cluster` holds what
-    _CLUSTER_FIELDS name, as far as there is anything to tell.
+    _CLUSTER_FIELDS name, `cache_disk` what _CACHE_DISK_FIELDS name, as far as there is anything to tell.
     """
     lines = [
         *_family("edgewise_build_info", "gauge", "Always 1.", [(_labels(version=version), 1)]),
@@ -115,7 +123,8 @@ def render(
         *_endpoint_lines(memory, endpoints, flags),
         *_worker_lines(memory),
         *_certificate_lines(certificates),
-        *_cluster_lines(cluster),
+        *_whole_lines(_CLUSTER_FIELDS, cluster),
+        *_whole_lines(_CACHE_DISK_FIELDS, cache_disk),
     ]
     return "\n".join(lines) + "\n"
 
@@ -205,9 +214,10 @@ def _certificate_lines(certificates: Sequence[tuple[str, float | None, int]]) ->
     yield from _family("edgewise_tls_certificate_failures", "gauge", text, failures)
 
 
-def _cluster_lines(cluster: Mapping[str, int]) -> Iterator[str]:
-    for name, kind, text, field in _CLUSTER_FIELDS:
-        yield from _family(name, kind, text, [("", cluster[field])] if field in cluster else [])
+def _whole_lines(fields: Iterable[tuple[str, str, str, str]], figures: Mapping[str, int]) -> Iterator[str]:
+    """Yield what there is one figure of."""
+    for name, kind, text, field in fields:
+        yield from _family(name, kind, text, [("", figures[field])] if field in figures else [])
 
 
 def _family(name: str, kind: str, text: str, samples: Iterable[tuple[str, int]]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from edgewise.cache.disk.bucket import ABANDONED, Bucket
 from edgewise.cache.disk.keeper import Growth, Keeper
 from edgewise.cache.disk.layout import BUCKETS, Head, hash_of
 from edgewise.cache.disk.store import DiskStore
-from edgewise.cache.purges import Kind, Mark, Purge, Purges
+from edgewise.cache.purges import Kind, Purge, Purges
 from edgewise.cache.stored import Stored
 from support.cache import asking, stored
 
@@ -206,18 +206,12 @@ def test_purges_are_counted_among_what_is_stored(tmp_path: Path) -> None:
     keep(kept.disk, *(one(f"/{index}", "even" if index % 2 == 0 else "odd") for index in range(10)))
     even, url = Purge(Kind.TAG, b"even"), Purge(Kind.URL, asking("/1").url)
 
-    def marks(*purges: Purge) -> list[Mark]:
-        alone = Purges()
-        for purge in purges:
-            alone.apply(purge, 0.0)
-        return list(alone.marks())
-
-    assert kept.keeper.count(marks(even), 30) == (5, True)
-    assert kept.keeper.count(marks(even, url), 30) == (6, True)
-    assert kept.keeper.count(marks(Purge(Kind.ALL)), 30) == (10, True)
+    assert kept.keeper.count([even], 30) == (5, True)
+    assert kept.keeper.count([even, url], 30) == (6, True)
+    assert kept.keeper.count([Purge(Kind.ALL)], 30) == (10, True)
     kept.purge(url)
-    assert kept.keeper.count(marks(Purge(Kind.ALL)), 30) == (9, True), "without what is gone already"
-    assert not kept.keeper.count(marks(even), -1).exact
+    assert kept.keeper.count([Purge(Kind.ALL)], 30) == (9, True), "without what is gone already"
+    assert not kept.keeper.count([even], -1).exact
     assert len(kept.left(*(f"/{index}" for index in range(10)))) == 9, "nothing was changed"
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from edgewise.cache.disk.bucket import Bucket
 from edgewise.cache.disk.layout import BUCKETS, Head
-from edgewise.cache.purges import GONE, Mark, Purges
+from edgewise.cache.purges import GONE, Mark, Purge, Purges
 
 log = logging.getLogger("edgewise.cache")
 _ENOUGH = 0.95
@@ -125,11 +125,11 @@ class Keeper:
         with self._lock:
             self._purges.forget(epoch)
 
-    def count(self, marks: Iterable[Mark], seconds: float) -> Counted:
+    def count(self, purges: Iterable[Purge], seconds: float) -> Counted:
         """Count what purges would concern, for so long at most."""
         wanted, found, deadline = Purges(), 0, monotonic() + seconds
-        for mark in marks:
-            wanted.restore(mark)
+        for purge in purges:
+            wanted.apply(purge, 0.0)
         for number in range(BUCKETS):
             if monotonic() > deadline:
                 return Counted(round(found * BUCKETS / max(number, 1)), False)
