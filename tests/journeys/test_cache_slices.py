@@ -274,7 +274,7 @@ def test_a_slice_that_only_its_first_client_may_have_is_asked_for_by_the_others(
     settled(running)
     film.lines = ["Cache-Control: private"]
     hold = threading.Event()
-    film.asked = lambda value: None if hold.wait(60) else None
+    film.asked = lambda value: hold.wait(60)
     with ThreadPoolExecutor(3) as threads:
         answers = [threads.submit(ranged, running, 100_000, 100_009) for _ in range(3)]
         wait_until(lambda: running.engine.requests - running.engine.finished == 3, "all wait for one fetch")

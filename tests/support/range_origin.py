@@ -39,7 +39,7 @@ class RangeOrigin:
         """Range -> a whole answer in place of it."""
         self.gates: dict[str, threading.Event] = {}
         """Range -> what has to happen before its content is sent."""
-        self.asked: Callable[[str], None] = lambda value: None
+        self.asked: Callable[[str], object] = lambda value: None
         """Called with each range before it is answered."""
 
     def __call__(self, connection: OriginConnection) -> None:

@@ -82,7 +82,7 @@ class HttpCache:
         self.settings = settings
         self.key_settings = keys
         self.most_bytes = settings.most_bytes
-        self.in_memory = self.most_bytes if store.disk is None else INLINE
+        self.in_memory = max(self.most_bytes, settings.slice) if store.disk is None else INLINE
         self._store = store
         self._memory = store.memory
         self._keys = Keys(keys)
@@ -161,9 +161,14 @@ class HttpCache:
             return Found(Use.HIT, key, part, b"")
         if part is not None and part.received < stored.received:
             self._store.discard(part)
-        use = Use.UNSATISFIED if request.said.only_if_cached else Use.FETCH
+        if request.said.only_if_cached:
+            return Found(Use.UNSATISFIED, key, None, b"")
+        return self.missing(request, stored, number)
+
+    def missing(self, request: CacheRequest, stored: Stored, number: int) -> Found:
+        """Return what a fetch of a slice goes by."""
         line = cache_status.forwarded(NAME, Forwarded.PARTIAL, stored=True)
-        return Found(use, key, None, line, Part(number, stored.slice, stored))
+        return Found(Use.FETCH, slice_key(stored, number), None, line, Part(number, stored.slice, stored))
 
     def fits(self, stored: Stored, number: int, part: Stored) -> bool:
         """Is `part` the slice of this number of the object, as that is now?"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from io import FileIO
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -43,6 +44,22 @@ class Result(IntEnum):
     UNSATISFIED = 7
 
 
+class Body(Protocol):
+    """A file in which content is kept while it comes."""
+
+    length: int
+    """Bytes written."""
+
+    def write(self, data: bytes) -> bool:
+        """Add content; False where the disk does not take it: then it takes no more of it."""
+
+    def read(self, start: int, end: int) -> bytes:
+        """Return what was written from `start` to `end`, less where it is not written yet. Raises OSError."""
+
+    def drop(self) -> None:
+        """Remove what was written; whoever reads it goes on."""
+
+
 class Stored(Protocol):
     """A response that is stored, or on its way into the store."""
 
@@ -52,6 +69,8 @@ class Stored(Protocol):
     """Whole content; b"" while it is being fetched, and where it is kept elsewhere."""
     length: int
     """Bytes of content, once it is whole."""
+    file: str
+    """Name of the file that holds the content, "" where none does."""
     slice: int
     """Bytes of each slice of an object whose content is kept in slices; 0: it is kept whole."""
     digest: Any
@@ -149,6 +168,8 @@ class RouteCache(Protocol):
 
     most_bytes: int
     """Content of an object at most."""
+    in_memory: int
+    """The same of what is kept in memory: longer content goes to a file while it comes."""
 
     def request(self, head: RequestHead, scheme: bytes, coding: bytes = b"") -> Any:
         """Return what a request head says to the cache, None: nothing. A pure function, kept with the head's plan.
@@ -167,6 +188,9 @@ class RouteCache(Protocol):
 
     def slice(self, request: Any, stored: Any, number: int) -> Found:
         """Return where a slice of a stored object comes from: HIT, what is stored; FETCH, a server."""
+
+    def missing(self, request: Any, stored: Any, number: int) -> Found:
+        """Return what a fetch of a slice goes by, whether it is stored or not."""
 
     def fits(self, stored: Any, number: int, part: Any) -> bool:
         """Is `part` the slice of this number of the object, as that is now?"""
@@ -199,6 +223,15 @@ class RouteCache(Protocol):
 
     def whole(self, request: Any, stored: Any, content: bytes, epoch: Any) -> None:
         """The content of a SHARED answer or a SLICE came whole: keep it."""
+
+    def begin_body(self, request: Any, stored: Any) -> Body | None:
+        """Return a file for the content of a SHARED answer or a SLICE; None: it cannot be kept."""
+
+    def written(self, request: Any, stored: Any, body: Any, epoch: Any) -> None:
+        """As `whole`, of content that was written into a file; nothing is kept where the file did not take it all."""
+
+    def open_body(self, stored: Any) -> FileIO | None:
+        """Return the file that holds the content of a stored answer; None: it is gone, and so is the answer."""
 
     def outgrew(self, request: Any) -> None:
         """The content of a SHARED answer is longer than `most_bytes`: it is not kept."""

@@ -6,9 +6,10 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.cache import Found, Result, Stored, Use
-from edgewise.proxy import early_hints, lifecycle, purging, slices
+from edgewise.proxy import cached_files, early_hints, lifecycle, purging, slices
 from edgewise.proxy.fills import Fill
-from edgewise.proxy.readers import Content, Reader
+from edgewise.proxy.pieces import Content
+from edgewise.proxy.readers import Reader
 
 if TYPE_CHECKING:
     from edgewise.contracts.cache import RouteCache
@@ -71,6 +72,9 @@ def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, 
     """Answer with what is stored."""
     if stored.slice:
         slices.answer(exchange, cache, request, stored, status)
+        return
+    if stored.file:
+        cached_files.answer(exchange, cache, request, stored, status)
         return
     if exchange.plan.coding:
         stored = cache.form(request, stored)

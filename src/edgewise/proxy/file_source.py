@@ -20,7 +20,8 @@ _PIECE = 262144
 """Bytes read and sent in one go where they go through this process."""
 _TURN = 1 << 20
 """Bytes sent before others have their turn; the kernel is asked to send as many in one go."""
-_threads = ThreadPoolExecutor(4, "files")
+threads = ThreadPoolExecutor(4, "files")
+"""Read from disk for whoever would wait for it."""
 _probe = bytearray(1)
 
 
@@ -212,7 +213,7 @@ class FileSource:
         self._reading = True
         self._leave_room()
         loop = self._exchange.client.engine.loop
-        reading = _threads.submit(os.pread, self._file.fileno(), size, start)
+        reading = threads.submit(os.pread, self._file.fileno(), size, start)
         reading.add_done_callback(lambda done: loop.call_soon_threadsafe(self._fetched, done))
 
     def _fetched(self, done: Future[bytes]) -> None:

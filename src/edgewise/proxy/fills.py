@@ -10,14 +10,15 @@ from copy import copy
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from edgewise.contracts.cache import Asked, Delivery, Fate, Found, Receipt, Result, RouteCache, Stored, Use
+from edgewise.contracts.cache import Asked, Body, Delivery, Fate, Found, Receipt, Result, RouteCache, Stored, Use
 from edgewise.contracts.coded_heads import coded_lines, compressible
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
 from edgewise.http.head import NO_BODY, RequestHead, ResponseHead
 from edgewise.protocols.http1 import parse_response_head
 from edgewise.proxy import caching, lifecycle, plans, slices
-from edgewise.proxy.readers import Content, Reader
+from edgewise.proxy.pieces import Content
+from edgewise.proxy.readers import Reader
 from edgewise.proxy.wire import FOREVER, Buffer, Source
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Fill:
         """What became of the server's answer, once its head is here."""
         self.content: Content | None = None
         """What readers and followers get; None before the head, and where the server's content is of no use."""
+        self._body: Body | None = None
+        """The file that the content goes to, where it is long."""
         self._stored: Stored | None = None
         """What the content is kept as, once it is whole."""
 
@@ -256,23 +259,40 @@ class Fill:
         content = self.content
         assert content is not None
         data = bytes(data)
-        content.add(data)
+        taken = content.add(data)
         content.whole = end
         if self._stored is not None and self._stored.digest is not None:
             self._stored.digest.update(data)
-        part = self.part
+        part, stored = self.part, self._stored
         if part is not None and (content.size > part.length or (end and content.size < part.length)):
             self._give_up("a slice is longer or shorter than its head said")
-        elif self._stored is None:
+        elif stored is None:
             return
         elif part is None and content.size > self._cache.most_bytes:
-            self._stored = None
             self._cache.outgrew(self._request)
-            self._close_to_others()
-        elif end:
-            self._cache.whole(self._request, self._stored, content.joined(), self.epoch)
-            self._stored = None
-            self._close_to_others()
+            self._keep_no_more()
+        elif self._body is None and content.size > self._cache.in_memory:
+            body = self._body = self._cache.begin_body(self._request, stored)
+            taken = body is not None and content.move(body)
+        if stored is not None and stored is self._stored and (end or not taken):
+            self._keep(stored, content, whole=taken)
+
+    def _keep(self, stored: Stored, content: Content, *, whole: bool) -> None:
+        """All has come, or a file takes no more."""
+        body, self._body = self._body, None
+        if body is not None:
+            self._cache.written(self._request, stored, body, self.epoch)
+        elif whole:
+            self._cache.whole(self._request, stored, content.joined(), self.epoch)
+        self._keep_no_more()
+
+    def _keep_no_more(self) -> None:
+        """What came is stored by now, or will not be."""
+        self._stored = None
+        self._close_to_others()
+        body, self._body = self._body, None
+        if body is not None:
+            body.drop()
 
     def send_trailers(self, lines: bytes) -> None:
         """The content ended; trailers are not stored (RFC 9111 section 3.1)."""
@@ -296,7 +316,7 @@ class Fill:
         self.exchange = None
         self.source = None
         self.engine.finished -= 1
-        self._close_to_others()
+        self._keep_no_more()
 
     def close(self, *, cut: bool = False) -> None:
         """The content broke off, or is not wanted any more: what came of it is not stored."""
@@ -311,8 +331,8 @@ class Fill:
 
     def _give_up(self, reason: str) -> None:
         """A slice does not come whole."""
-        self._stored = self.content = None
-        self._close_to_others()
+        self.content = None
+        self._keep_no_more()
         followers, self._followers = self._followers, {}
         for follower in followers:
             follower.failed(self, reason)

@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgewise.contracts.cache import Delivery
 from edgewise.protocols.http1_chunked import encode_chunk
 from edgewise.proxy import lifecycle
 from edgewise.proxy.content import UNREAD
+from edgewise.proxy.pieces import Pieces
 from edgewise.proxy.wire import Buffer
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
 
-_PIECE = 262144
-"""Bytes given to a client at once: what it does not take is copied."""
 _LAST_CHUNK = b"0\r\n\r\n"
 _UNKNOWN = 1 << 62
 _BODILESS = (204, 304)
-
-
-class Content:
-    """Content in pieces, more of which may come; those that everybody has can be dropped."""
-
-    __slots__ = ("_dropped", "_ends", "_pieces", "size", "whole")
-
-    def __init__(self, content: bytes | None = None) -> None:
-        self._pieces: list[bytes] = []
-        self._ends: list[int] = []
-        self._dropped = 0
-        self.size = 0
-        """Bytes that came so far."""
-        self.whole = False
-        """Does no more come?"""
-        if content is not None:
-            self.add(content)
-            self.whole = True
-
-    def add(self, piece: bytes) -> None:
-        """Take what came."""
-        if piece:
-            self.size += len(piece)
-            self._pieces.append(piece)
-            self._ends.append(self.size)
-
-    def piece(self, start: int, end: int) -> memoryview:
-        """Return some of the bytes from `start` on, not beyond `end`; empty where they have not come yet."""
-        index = bisect_right(self._ends, start)
-        if index == len(self._ends):
-            return memoryview(b"")
-        begins = self._ends[index] - len(self._pieces[index])
-        return memoryview(self._pieces[index])[start - begins : min(end - begins, start - begins + _PIECE)]
-
-    def drop(self, before: int) -> None:
-        """Forget the pieces that end before an offset; nobody asks for them any more."""
-        while self._dropped < len(self._ends) and self._ends[self._dropped] <= before:
-            self._pieces[self._dropped] = b""
-            self._dropped += 1
-
-    def joined(self) -> bytes:
-        """Return all of it."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-
-
-class Pieces(Protocol):
-    """What a reader reads."""
-
-    size: int
-    """Bytes that came so far, where it is not known how many there will be."""
-    whole: bool
-    """Does no more come?"""
-
-    def piece(self, start: int, end: int) -> Buffer:
-        """Return some of the bytes from `start` on, not beyond `end`; empty where they have not come yet."""
 
 
 class Supply(Protocol):
@@ -118,13 +61,15 @@ class Reader:
         """Send a head, and what there is of the content."""
         exchange = self._exchange
         client = exchange.client
-        exchange.status, exchange.answered = delivery.status, True
         self._content, self._at = content, delivery.start
         self._end = delivery.end if delivery.end >= 0 else _UNKNOWN
         head = delivery.head + self._framing(delivery)
         if exchange.plan.is_head or delivery.status in _BODILESS:
             self._end = self._at
         data, last = self._next()
+        if self._content is None:
+            return
+        exchange.status, exchange.answered = delivery.status, True
         exchange.response_bytes += len(head) + len(data)
         client.source = self
         self._paused = not client.send_head(head, data, end=last)
@@ -176,10 +121,14 @@ class Reader:
             self._supply.progressed()
 
     def _next(self) -> tuple[Buffer, bool]:
-        """Take the next piece, framed for the client; is it the last?"""
+        """Take the next piece, framed for the client; is it the last? The exchange ends where it cannot be read."""
         content = self._content
         assert content is not None
-        piece: Buffer = content.piece(self._at, self._end)
+        try:
+            piece = content.piece(self._at, self._end)
+        except OSError as error:
+            lifecycle.fail(self._exchange, 500, "edge-cache", f"what is stored cannot be read: {error}")
+            return b"", False
         self._at += len(piece)
         last = self._at == self._end or (content.whole and self._at == content.size)
         if self._chunked:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.contracts.cache import Found, Result, Stored, Use
 from edgewise.proxy import fills, lifecycle
-from edgewise.proxy.readers import Content, Reader
+from edgewise.proxy.pieces import Content, FilePieces, Pieces
+from edgewise.proxy.readers import Reader
+from edgewise.proxy.wire import Buffer
 
 if TYPE_CHECKING:
     from edgewise.contracts.cache import RouteCache
@@ -47,7 +49,7 @@ class Slices:
         self._stored = stored
         self._start, self._end = span
         self._status = b""
-        self._held: dict[int, Content] = {}
+        self._held: dict[int, Pieces] = {}
         """Slices at hand, in whole or as they come."""
         self._fills: dict[int, fills.Fill] = {}
         """Those that bring some of them."""
@@ -68,17 +70,15 @@ class Slices:
             self.came(fill)
             return
         found = self._cache.slice(self._request, self._stored, number)
-        if found.use is Use.HIT:
-            self._hold(number, found)
+        if self._hold(number, found):
             self._send_head()
         elif found.use is Use.UNSATISFIED:
             exchange = self._waiting.leave()
             exchange.cached = Result.UNSATISFIED
             lifecycle.fail(exchange, 504, "edge-cache", "not all is stored, and the client wants nothing else")
         else:
-            self._status = found.status
             self._exchange.cached = Result.MISS
-            self._fetch(number, found)
+            self._fetch(number)
 
     def _send_head(self) -> None:
         delivery = self._cache.deliver(self._request, self._stored, self._stored.length, self._status, time())
@@ -87,7 +87,7 @@ class Slices:
 
     # ---- what the reader sees ----------------------------------------------------------------------------------------
 
-    def piece(self, start: int, end: int) -> memoryview:
+    def piece(self, start: int, end: int) -> Buffer:
         """Return some of the bytes from `start` on, not beyond `end`; empty where they have not come yet."""
         number = start // self._stored.slice
         content = self._held.get(number)
@@ -120,30 +120,40 @@ class Slices:
             fill.unfollow(self)
 
     def _get(self, number: int) -> None:
-        found = self._cache.slice(self._request, self._stored, number)
-        if found.use is Use.HIT:
-            self._hold(number, found)
+        if self._hold(number, self._cache.slice(self._request, self._stored, number)):
             self._exchange.client.engine.loop.call_soon(self.more)  # between slices, others have their turn
         else:
-            self._fetch(number, found)
+            self._fetch(number)
 
     def _look_ahead(self, number: int) -> None:
         """Fetch a slice before it is needed, once."""
         if number <= self._ahead or number * self._stored.slice >= self._end or number in self._fills:
             return
         self._ahead = number
-        found = self._cache.slice(self._request, self._stored, number)
-        if found.use is not Use.HIT:
-            self._fetch(number, found)
+        if self._cache.slice(self._request, self._stored, number).use is not Use.HIT:
+            self._fetch(number)
 
-    def _hold(self, number: int, found: Found) -> None:
-        assert found.stored is not None
-        self._held[number] = Content(found.stored.body)
+    def _hold(self, number: int, found: Found) -> bool:
+        """Have a stored slice at hand; False where it is not there."""
+        part = found.stored
+        if found.use is not Use.HIT or part is None:
+            return False
+        if not part.file:
+            self._held[number] = Content(part.body)
+            return True
+        file = self._cache.open_body(part)
+        if file is None:
+            return False
+        self._held[number] = FilePieces(file, part.length, self._exchange.client.engine.loop, self.more)
+        return True
 
     # ---- fetching ----------------------------------------------------------------------------------------------------
 
-    def _fetch(self, number: int, found: Found, *, alone: bool = False) -> None:
+    def _fetch(self, number: int, *, alone: bool = False) -> None:
         """Have a slice fetched, or wait for a fetch that is under way; `alone`: not for that."""
+        found = self._cache.missing(self._request, self._stored, number)
+        if self._reader is None:
+            self._status = found.status
         engine = self._exchange.client.engine
         fill: fills.Fill | None = None if alone else engine.fills.get(found.key)
         if fill is not None and self._cache.joins(self._request, fill.epoch) and self._suits(number, fill):
@@ -183,7 +193,7 @@ class Slices:
     def again(self, fill: fills.Fill) -> None:
         """A slice came that is for another client only: ask for it."""
         del self._fills[fill.number]
-        self._fetch(fill.number, self._cache.slice(self._request, self._stored, fill.number), alone=True)
+        self._fetch(fill.number, alone=True)
 
     def failed(self, fill: fills.Fill, reason: str) -> None:
         """A slice does not come, or is no longer one of this object."""
