@@ -136,14 +136,14 @@ def shown(seconds: Sequence[float]) -> str:
 
 
 async def purge_each(
-    edgewise: EdgewiseProcess, clients: Sequence[Client], held: Sequence[range], count: int
+    edgewise: EdgewiseProcess, judges: Sequence[Sequence[Client]], held: Sequence[range], count: int
 ) -> tuple[list[float], int]:
     """Purge so many tags one after the other; return the seconds of each, and how many answers were stale."""
     seconds, stale = [], 0
     for tag in range(count):
         began = time.monotonic_ns()
         seconds.append(await purge(edgewise, tags=[f"tag-{tag}"]))
-        for client, numbers in zip(clients, held, strict=True):
+        for (client,), numbers in zip(judges, held, strict=True):
             number = random.choice(numbers[(tag - numbers[0]) % TAGS :: TAGS])
             stale += int((await client.ask(f"/{number}")).rstrip(END)) < began
         await asyncio.sleep(0.02)
@@ -161,7 +161,7 @@ async def measure(edgewise: EdgewiseProcess, objects: int, purges: int, *, each:
     """Fill, purge and print; return how many answers were stale."""
     hits, all_seconds, stale = Hits(), [], 0
     async with AsyncExitStack() as stack:
-        workers = await stack.enter_async_context(clients_of_workers(edgewise, AT_ONCE + 2))
+        workers = await stack.enter_async_context(clients_of_workers(edgewise, AT_ONCE + 1))
         half = objects // 2
         held = [range(objects)] * 2 if each else [range(half), range(half, objects)]
         asking = [asyncio.create_task(hits.run(clients[AT_ONCE])) for clients in workers]
@@ -169,14 +169,17 @@ async def measure(edgewise: EdgewiseProcess, objects: int, purges: int, *, each:
             began = time.perf_counter()
             pairs = zip(workers, held, strict=True)
             await asyncio.gather(*(fill(clients[:AT_ONCE], numbers) for clients, numbers in pairs))
-            print(f"filled in {time.perf_counter() - began:.0f} s; hits meanwhile: {hits.taken()}")
-            print(f"{await counted(edgewise, 'tag-0')} of {await counted(edgewise, 'all')} objects have the first tag")
+            print(f"filled in {time.perf_counter() - began:.0f} s; hits meanwhile: {hits.taken()}", flush=True)
+            print(
+                f"{await counted(edgewise, 'tag-0')} of {await counted(edgewise, 'all')} objects have the first tag",
+                flush=True,
+            )
             hits.taken()
             await asyncio.sleep(5)
-            print(f"hits in 5 quiet seconds: {hits.taken()}")
-            last = [clients[-1] for clients in workers]
-            seconds, wrong = await purge_each(edgewise, last, held, min(TAGS, purges - first))
-            print(f"hits during purges: {hits.taken()}")
+            print(f"hits in 5 quiet seconds: {hits.taken()}", flush=True)
+            async with clients_of_workers(edgewise, 1) as judges:
+                seconds, wrong = await purge_each(edgewise, judges, held, min(TAGS, purges - first))
+            print(f"hits during purges: {hits.taken()}", flush=True)
             all_seconds += seconds
             stale += wrong
         hits.ended = True
