@@ -90,12 +90,13 @@ def test_two_workers_admit_the_rate_together(edgewise: EdgewiseProcess) -> None:
         for client in clients:
             client.ask(head)
     began = time.monotonic()
-    admitted = 0
+    admitted = asked = 0
     while time.monotonic() < began + 3.0:
         for client in clients:
             admitted += client.ask(head).status == 200
+            asked += 1
     seconds = time.monotonic() - began
     for client in clients:
         client.close()
     assert admitted <= 200 * seconds * 1.15 + 10
-    assert admitted >= 200 * seconds * 0.7
+    assert admitted >= min(200 * seconds, asked) * 0.7  # a busy machine may not even ask that often
