@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.protocols.http2_abuse import GLITCH
+from edgewise.proxy import faults
 from edgewise.proxy.arrival import Arrival
 from edgewise.proxy.downstream import Downstream
 from edgewise.proxy.fills import Fill
@@ -99,7 +100,7 @@ class Engine:
     def __init__(self, loop: asyncio.AbstractEventLoop, ids: Ids) -> None:
         """Nothing is served before the first `load`."""
         self.loop = loop
-        poller = Poller(loop)
+        poller = Poller(loop, partial(faults.handler_raised, self))
         self.add_reader = poller.add_reader
         self.add_writer = poller.add_writer
         self.remove_reader = poller.remove_reader

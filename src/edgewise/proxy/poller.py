@@ -19,14 +19,18 @@ _BATCH = 64
 """Sockets served in one wake-up, before the loop looks at its timers and other handles again."""
 
 Callback = Callable[[], object]
+Failed = Callable[[int, Callback, Exception], None]
+"""Is told the descriptor whose callback raised, and what."""
 
 
 class Poller:
     """Calls a reader or a writer while its descriptor is ready (level-triggered)."""
 
-    __slots__ = ("_busy", "_dirty", "_epoll", "_fresh", "_loop", "_readers", "_writers")
+    __slots__ = ("_busy", "_dirty", "_epoll", "_failed", "_fresh", "_loop", "_readers", "_writers")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, failed: Failed) -> None:
+        """`failed` ends what the callback worked for, else its event would come again and again."""
+        self._failed = failed
         self._epoll = select.epoll()
         self._fresh: set[int] = set()
         """Descriptors registered since the present batch began."""
@@ -50,11 +54,18 @@ class Poller:
                 if events & _READABLE:
                     reader = readers.get(fd)
                     if reader is not None:
-                        reader()
+                        try:
+                            reader()
+                        except Exception as error:
+                            self._failed(fd, reader, error)
+                            continue
                 if events & _WRITABLE:
                     writer = writers.get(fd)
                     if writer is not None:
-                        writer()
+                        try:
+                            writer()
+                        except Exception as error:
+                            self._failed(fd, writer, error)
         finally:
             self._busy = False
             if self._dirty:

@@ -1,9 +1,11 @@
-"""What is put off to the end of a batch happens once, in order, whatever becomes of the rest of it."""
+"""What is put off to the end of a batch happens once, in order; one event that fails takes no other along."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+from functools import partial
 from typing import Any
 
 from edgewise.proxy.poller import Poller
@@ -14,7 +16,7 @@ def run(*callbacks: Any) -> list[str]:
     loop = asyncio.new_event_loop()
     heard: list[str] = []
     loop.set_exception_handler(lambda _, context: heard.append(str(context.get("exception"))))
-    poller = Poller(loop)
+    poller = Poller(loop, lambda fd, callback, error: None)
     for callback in callbacks:
         poller.after_batch(callback)
     with contextlib.closing(loop):
@@ -38,3 +40,34 @@ def test_a_failure_does_not_take_the_others_along() -> None:
 
     assert run(lambda: done.append(1), fail, lambda: done.append(2), fail, lambda: done.append(3)) == ["on purpose"] * 2
     assert done == [1, 2, 3]
+
+
+def test_an_event_that_fails_is_told_of_and_the_others_of_its_batch_are_served() -> None:
+    loop = asyncio.new_event_loop()
+    served: list[int] = []
+    told: list[tuple[int, str]] = []
+    pairs = [socket.socketpair() for _ in range(3)]
+
+    def fail() -> None:
+        raise RuntimeError("on purpose")
+
+    def failed(fd: int, callback: object, error: Exception) -> None:
+        assert callback is fail
+        told.append((fd, str(error)))
+        poller.remove_reader(fd)
+
+    def served_by(number: int) -> None:
+        served.append(number)
+        pairs[number][0].recv(1)
+
+    poller = Poller(loop, failed)
+    with contextlib.closing(loop), contextlib.ExitStack() as stack:
+        for number, pair in enumerate(pairs):
+            for each in pair:
+                stack.enter_context(each)
+            pair[1].send(b"x")
+            poller.add_reader(pair[0].fileno(), fail if number == 1 else partial(served_by, number))
+        loop.call_later(0.01, loop.stop)
+        loop.run_forever()
+        assert sorted(served) == [0, 2]
+        assert told == [(pairs[1][0].fileno(), "on purpose")]
