@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from io import FileIO
 from typing import TYPE_CHECKING
 
 from edgewise.cache.disk import layout
@@ -24,7 +25,8 @@ class BodyWriter:
         self._files = files
         self._writer = writer
         self._hash = layout.hash_of(key)
-        self._file, self._path = files.create(self._hash)
+        descriptor, self._path = files.create(self._hash)
+        self._file = FileIO(descriptor, "r+")
         self._broken = False
         self.length = 0
         """Bytes written."""

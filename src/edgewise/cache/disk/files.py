@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -43,15 +42,15 @@ class Files:
         except OSError:
             return -1
 
-    def create(self, name: str) -> tuple[FileIO, str]:
-        """Make an empty file that is to get this name, and return where it is until then. Raises OSError."""
-        path = f"{self.path(name[:32])}.{token_hex(8)}.tmp"
+    def create(self, name: str) -> tuple[int, str]:
+        """Open an empty file that is to get a name, and return where it is until then. Raises OSError."""
+        path = f"{self.path(name)}.{token_hex(8)}.tmp"
         try:
             descriptor = _create(path)
         except FileNotFoundError:
             _make(os.path.dirname(path))
             descriptor = _create(path)
-        return FileIO(descriptor, "r+"), path
+        return descriptor, path
 
     def place(self, path: str, name: str, size: int) -> None:
         """Give a file of `size` bytes its name, in place of what has it. Raises OSError."""

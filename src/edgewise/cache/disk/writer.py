@@ -156,17 +156,18 @@ class Writer:
 
     def _place(self, name: str, head: Head, content: bytes, job: _Job | None = None) -> bool:
         """Write an entry under a temporary name and give it its own; False where the job was cancelled meanwhile."""
-        data = layout.encode(head)
-        file, path = self._files.create(name)
+        data = layout.encode(head) + content
+        descriptor, path = self._files.create(name)
         try:
-            with file:
-                write_all(file.fileno(), data, 0)
-                write_all(file.fileno(), content, len(data))
+            try:
+                write_all(descriptor, data, 0)
+            finally:
+                os.close(descriptor)
             with self._lock:
                 if job is not None and job.cancelled:
                     os.unlink(path)
                     return False
-                self._files.place(path, name, len(data) + len(content))
+                self._files.place(path, name, len(data))
         except OSError:
             with suppress(OSError):
                 os.unlink(path)
