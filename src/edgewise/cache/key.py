@@ -8,9 +8,10 @@ from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
 
 from edgewise.cache.cookies import ANALYTICS, Counting, name_pattern, pairs
+from edgewise.cache.device import DESKTOP, Device, device_of
 from edgewise.cache.directives import joined
 from edgewise.cache.vary import Variants
-from edgewise.http.head import Field, RequestHead
+from edgewise.http.head import Field, RequestHead, plain_head
 from edgewise.http.targets import normalise_path, split_authority, split_target
 
 MARKETING = (
@@ -46,6 +47,9 @@ class KeySettings:
     Visitors without any of them share one object."""
     ignore_cookies: tuple[bytes, ...] = ANALYTICS
     """Cookies that never separate users; looked at where `session_cookies` is None."""
+    device: tuple[bytes, ...] = ()
+    """Kinds of devices that are told apart from desktops: mobile, tablet (`device`); servers are told the kind, and
+    User-Agent and its like are looked at for nothing else. Empty: devices make no difference."""
     languages: tuple[bytes, ...] = ()
     """Languages there are, the default first: a response that varies on Accept-Language is kept once for each."""
 
@@ -53,7 +57,7 @@ class KeySettings:
 class Keys:
     """Makes keys of requests for one route."""
 
-    __slots__ = ("_cookies", "_counting", "_ignored", "_named", "_settings", "_start", "variants")
+    __slots__ = ("_apart", "_cookies", "_counting", "_ignored", "_named", "_settings", "_start", "device", "variants")
 
     def __init__(self, settings: KeySettings) -> None:
         self._settings = settings
@@ -62,19 +66,36 @@ class Keys:
         self._ignored = name_pattern(settings.ignore_query)
         self._cookies = Counting(settings.cookies)
         self._counting = Counting(settings.session_cookies, settings.ignore_cookies)
-        self.variants = Variants(self._counting, settings.languages)
+        self.device: Device | None = device_of(settings.device) if settings.device else None
+        """Tells which kind of device sent a request; None: it makes no difference."""
+        self._apart = bool(settings.headers or settings.cookies or settings.device)
+        """Does more than the URL make a key?"""
+        self.variants = Variants(self._counting, settings.languages, self.device)
 
     def key(self, head: RequestHead, scheme: bytes, url: bytes | None = None) -> bytes:
         """Return the key of a request that came by `scheme` (b"http" or b"https"). Secrets in it are digests."""
         if url is None:
             url = self.url_of(head, scheme)
         key = self._start + (b"%b://%b" % (scheme, url) if self._settings.scheme else url)
-        if not self._settings.headers and not self._settings.cookies:
+        if not self._apart:
             return key
-        fields = head.fields
+        kind = b"" if self.device is None else self.device(head.fields)
+        return self._with_parts(key, head.fields, kind)
+
+    def of_url(self, url: bytes, scheme: bytes) -> list[bytes]:
+        """Return the keys of requests for a URL without cookies or fields that count: one a kind of device."""
+        head = plain_head()
+        if self.device is None:
+            return [self.key(head, scheme, url)]
+        key = self._start + (b"%b://%b" % (scheme, url) if self._settings.scheme else url)
+        return [self._with_parts(key, head.fields, kind) for kind in (DESKTOP, *self._settings.device)]
+
+    def _with_parts(self, key: bytes, fields: tuple[Field, ...], kind: bytes) -> bytes:
         parts = [self._header(name, fields) for name in self._settings.headers]
         if self._settings.cookies:
             parts.append(blake2b(self._cookies.of(fields), digest_size=16).hexdigest().encode())
+        if kind:
+            parts.append(b"device=" + kind)
         return b"\n".join([key, *parts])
 
     def url_of(self, head: RequestHead, scheme: bytes) -> bytes:

@@ -10,7 +10,6 @@ from edgewise.cache.memory import recency
 from edgewise.cache.stored import Stored
 from edgewise.cache.tags import split_ids
 from edgewise.cache.tiers import Tiers
-from edgewise.http.head import plain_head
 
 _BOTH = (b"http", b"https")
 
@@ -34,11 +33,11 @@ def report(
     url = purge_url(text, keys)
     held, refusals = [], []
     for scheme in _schemes(text):
-        key = keys.key(plain_head(), scheme, url)
-        held += [{"scheme": scheme.decode(), **told} for told in _held(store, key, now)]
-        if key in refused:
-            reason, at = refused[key]
-            refusals.append({"scheme": scheme.decode(), "reason": reason, "ago": round(now - at, 1)})
+        for key in keys.of_url(url, scheme):
+            held += [{"scheme": scheme.decode(), **told} for told in _held(store, key, now)]
+            if key in refused:
+                reason, at = refused[key]
+                refusals.append({"scheme": scheme.decode(), "reason": reason, "ago": round(now - at, 1)})
     return held, refusals
 
 

@@ -86,6 +86,7 @@ class HttpCache:
         self._store = store
         self._memory = store.memory
         self._keys = Keys(keys)
+        self.device = self._keys.device
         self._requests = Requests(self._keys, settings)
         self._slicing = Slicing(settings)
         self._purged = purged

@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import blake2b
 
 from edgewise.cache.cookies import Counting
+from edgewise.cache.device import SAYING, Device
 from edgewise.cache.directives import joined
 from edgewise.http.head import Field
 from edgewise.protocols.memo import Memo
@@ -37,14 +38,19 @@ class Variants:
 
     __slots__ = ("_normal",)
 
-    def __init__(self, counting: Counting, languages: tuple[bytes, ...] = ()) -> None:
-        """`languages`: those there are, lower-case, the default first; without them Accept-Language is only tidied."""
+    def __init__(self, counting: Counting, languages: tuple[bytes, ...] = (), device: Device | None = None) -> None:
+        """`languages`: those there are, lower-case, the default first; without them Accept-Language is only tidied.
+
+        `device` tells kinds of devices, which is all that fields that speak of them then say.
+        """
         language = partial(best_language, languages=languages) if languages else tidy_language
         self._normal: dict[bytes, Callable[[tuple[Field, ...]], bytes | None]] = {
             b"cookie": counting.of,
             b"accept-encoding": partial(_memoised, Memo(codings, entries=256, longest=128), b"accept-encoding"),
             b"accept-language": partial(_memoised, Memo(language, entries=256, longest=128), b"accept-language"),
         }
+        if device is not None:
+            self._normal.update(dict.fromkeys(SAYING, device))
 
     def key(self, names: tuple[bytes, ...], lines: tuple[Field, ...]) -> bytes:
         """Return 16 bytes that are the same for requests that the same variant answers.

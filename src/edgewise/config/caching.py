@@ -101,6 +101,9 @@ class RouteCache(Model):
     """Cookies that never count, where `session_cookies` is not given; by default those of well-known analytics."""
     languages: list[_Language] = Field(default=[])
     """Languages there are, the default first: an answer that varies on Accept-Language is kept once for each."""
+    device: list[Literal["mobile", "tablet"]] = Field(default=[])
+    """Kinds of devices told apart from desktops, by Sec-CH-UA-Mobile and User-Agent: each has answers of its own, and
+    servers get its name in X-UA-Device. An answer that varies on User-Agent is kept once for each."""
     request_directives: bool = True
     """Heed what clients ask of caches: no-cache, max-age, min-fresh, max-stale."""
     etag: Literal["weak", "strong"] | None = None

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from edgewise.http.head import Field, RequestHead, ResponseHead
 
 
+DEVICE = b"X-UA-Device"
+"""Request field that tells servers the kind of device, where a cache tells kinds apart."""
+
+
 class Use(IntEnum):
     """What is to be done with a request."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from edgewise.http.head import RequestHead, ResponseHead
+from edgewise.http.head import Field, RequestHead, ResponseHead
 from edgewise.protocols.grpc import Kind
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
-        "call_limit", "compression", "direct", "done", "early_hints", "early_hints_http1", "fetching", "files",
-        "filter_timeout", "forward_edits", "hidden", "http2", "index", "internal", "limit", "name", "preserve_host",
-        "progress", "request_filters", "response_edits", "response_filters", "response_memos", "response_timeout",
-        "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "call_limit", "compression", "device", "direct", "done", "early_hints", "early_hints_http1", "fetching",
+        "files", "filter_timeout", "forward_edits", "hidden", "http2", "index", "internal", "limit", "name",
+        "preserve_host", "progress", "request_filters", "response_edits", "response_filters", "response_memos",
+        "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -83,6 +83,8 @@ class Route:
         self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
         """(set | add | remove, lower-case name, value) on the request head."""
         self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
+        self.device: Callable[[tuple[Field, ...]], bytes] | None = None
+        """Tells the kind of device that sent a request, which servers are told."""
         self.hidden: tuple[tuple[str, bytes, bytes], ...] = ()
         """Edits at the end of `response_edits` that take out what is for the cache."""
         self.direct = False

@@ -6,6 +6,7 @@ Both functions are pure: a plan follows from (listener, peer trusted?, head, gen
 
 from __future__ import annotations
 
+from edgewise.contracts.cache import DEVICE
 from edgewise.contracts.coded_heads import coded_lines, coding_for, compressible
 from edgewise.contracts.plan import Params, Plan, Prototype, ResponsePlan, Route
 from edgewise.contracts.table import Limits, Refusal, Table
@@ -164,7 +165,8 @@ def matched_plan(
         route, plan.is_head, plan.close, request.minor, table.limits, _form(plan), plan.coding
     )
     plan.simple = route.direct and plan.idempotent and not (trusted or plan.body or plan.upgrade or plan.tls_key)
-    if trusted or request.lines.telling or route.forward_edits or plan.tls_key or plan.grpc is not None or apart:
+    apart = apart or route.device is not None or plan.grpc is not None
+    if trusted or request.lines.telling or route.forward_edits or plan.tls_key or apart:
         plan.head = request_bytes(plan, request, target, trusted=trusted)
     else:
         plan.prototype = _prototype(plan, request)
@@ -271,6 +273,9 @@ def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[byte
     if get(b"via") is not None:
         via = _joined(request, b"via") + b", " + via
     lines.append(b"Via: " + via + b"\r\n")
+    if plan.route.device is not None:
+        line = b"%b: %b\r\n" % (DEVICE, plan.route.device(request.fields))
+        lines = edited(lines, (("set", DEVICE.lower(), line),))
     return edited(lines, plan.route.forward_edits) if plan.route.forward_edits else lines
 
 

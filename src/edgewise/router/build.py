@@ -79,6 +79,7 @@ def build(
             route.cache = route_cache(
                 route.name, route.spec.cache, shared_caches, before, route.compression, authenticated=known
             )
+            route.device = route.cache.device
             route.hidden = tuple(("remove", name, b"") for name in route.cache.settings.hide)
             route.response_edits += route.hidden
         _add_checks(route, config, sessions)

@@ -190,6 +190,7 @@ def route_cache(
         cookies=_bytes(spec.cookies),
         session_cookies=None if spec.session_cookies is None else _bytes(spec.session_cookies),
         ignore_cookies=ANALYTICS if spec.ignore_cookies is None else _bytes(spec.ignore_cookies),
+        device=tuple(kind.encode() for kind in spec.device),
         languages=_names(spec.languages),
     )
     kept = before[name].cache if name in before else None
