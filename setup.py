@@ -23,8 +23,8 @@ COMPILED = [
     "proxy/poller", "proxy/pool", "proxy/readers", "proxy/relay", "proxy/response_prototypes", "proxy/tunnel",
     "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "cache/admission",
     "cache/answering", "cache/coding", "cache/cookies", "cache/key", "cache/memory", "cache/purges", "cache/request",
-    "cache/reuse", "cache/route", "cache/sieve", "cache/stored", "cache/vary", "router/https", "router/match",
-    "router/patterns", "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
+    "cache/reuse", "cache/route", "cache/sieve", "cache/stored", "cache/tiers", "cache/vary", "router/https",
+    "router/match", "router/patterns", "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
 
 options: dict[str, Any] = {}

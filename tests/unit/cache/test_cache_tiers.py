@@ -205,7 +205,9 @@ def test_without_a_disk_all_is_as_memory_has_it() -> None:
     assert worker.cache.in_memory == worker.cache.most_bytes
     assert worker.answered() is Fate.SHARED
     assert worker.use() is Use.HIT
-    assert worker.cache.begin_body(worker.request(), None) is None  # type: ignore[arg-type]
+    stored = worker.tiers.find(worker.request(), NOW)
+    assert stored is not None
+    assert worker.cache.begin_body(worker.request(), stored) is None
 
 
 def test_a_stale_object_is_looked_for_on_disk_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
