@@ -453,3 +453,90 @@ def test_only_if_cached_asks_no_server_for_a_slice(origin: StartOrigin, engine: 
     assert ranged(running, 10, 19, "Cache-Control: only-if-cached").status == 206
     assert ranged(running, 150_000, "", "Cache-Control: only-if-cached").status == 504
     assert film.ranges == [FIRST]
+
+
+# ---- purges ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lines", [(), ("Surrogate-Key: films",)])
+def test_a_purge_reaches_all_slices(origin: StartOrigin, engine: StartEngine, lines: tuple[str, ...]) -> None:
+    film = RangeOrigin(SIZE, "Surrogate-Key: films other")
+    running = engine(origin(film), 'purge_from = ["127.0.0.1"]')
+    assert ask(running).body == film.body
+    settled(running)
+    film.body = content(SIZE, seed=1)  # by a server that gives two contents one tag
+    assert ask(running, *lines, method="PURGE").status == 200
+    assert ask(running).body == film.body
+
+
+def test_a_request_that_changes_something_reaches_all_slices(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(SIZE)
+    running = engine(origin(film))
+    ask(running)
+    settled(running)
+    film.body = content(SIZE, seed=1)
+    film.ignores_ranges = False
+    assert ask(running, "Content-Length: 0", method="DELETE").status == 200
+    assert ranged(running, 150_000, 150_009).body == film.body[150_000:150_010]
+
+
+def test_what_was_asked_for_before_a_purge_is_not_joined_after_it(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(SIZE)
+    film.gates = {SECOND: threading.Event()}
+    before = film.body
+    running = engine(origin(film), 'purge_from = ["127.0.0.1"]')
+    ranged(running, 0, 9)
+    settled(running)
+    with ThreadPoolExecutor(1) as threads:
+        early = threads.submit(ranged, running, 150_000, 150_009)
+        wait_until(lambda: film.ranges == [FIRST, SECOND], "a slice is on its way")
+        film.body = content(SIZE, seed=1)
+        assert ask(running, method="PURGE").status == 200
+        gate, film.gates = film.gates[SECOND], {}
+        late = ranged(running, 150_000, 150_009)
+        gate.set()
+        assert early.result().body == before[150_000:150_010]
+    assert late.body == film.body[150_000:150_010]
+    settled(running)
+    assert ask(running).body == film.body
+
+
+# ---- every place -----------------------------------------------------------------------------------------------------
+
+
+def test_ranges_that_begin_and_end_at_every_edge_are_what_they_say(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(SIZE)
+    running = engine(origin(film))
+    edges = [0, 1, 99_999, 100_000, 100_001, 199_999, 200_000, 399_999, 400_000, SIZE - 2, SIZE - 1]
+    with running.client() as client:
+        for first in edges:
+            for last in [each for each in edges if each >= first]:
+                answer = client.ask(get("/film", "a.example", f"Range: bytes={first}-{last}"))
+                assert answer.get("content-range") == f"bytes {first}-{last}/{SIZE}"
+                assert answer.body == film.body[first : last + 1]
+    settled(running)
+    assert sorted(film.ranges) == sorted([FIRST, SECOND, THIRD, FOURTH, LAST])
+
+
+def test_an_object_of_whole_slices_ends_with_a_full_one(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(3 * SLICE)
+    running = engine(origin(film))
+    assert [ask(running).body, ask(running).body] == [film.body, film.body]
+    assert film.ranges == [FIRST, SECOND, THIRD]
+
+
+def test_variants_have_slices_of_their_own(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(SIZE, "Vary: Accept-Language")
+    running = engine(origin(film))
+    for _ in range(2):
+        for language in ("de", "en"):
+            assert ask(running, f"Accept-Language: {language}").body == film.body
+    assert len(film.ranges) == 10
+
+
+def test_a_route_that_compresses_sends_slices_as_they_are(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(SIZE, "Content-Type: text/plain")
+    running = engine(origin(film), route="compress = {}")
+    for _ in range(2):
+        answer = ask(running, "Accept-Encoding: gzip")
+        assert (answer.get("content-encoding"), answer.body) == (None, film.body)
