@@ -133,6 +133,7 @@ class Origin:
     def begin(self, script: Script) -> None:
         """Be ready for another herd."""
         self._script = script
+        self.asked = asyncio.Event()
         self.opened = asyncio.Event()
         self.count = Count()
 
@@ -141,6 +142,7 @@ class Origin:
         try:
             while not writer.is_closing():
                 await reader.readuntil(b"\r\n\r\n")
+                self.asked.set()
                 with self.count:
                     await self._script(writer, self.opened)
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -199,7 +201,8 @@ async def herd(edgewise: EdgewiseProcess, origin: Origin, wire: Wire, script: Sc
     clients = [await connect(edgewise, wire)]
     try:
         answers = [clients[0].ask(path)]
-        await until_active(edgewise, 1)
+        async with asyncio.timeout(PATIENCE):
+            await origin.asked.wait()
         for number in range(1, count):
             if number % each == 0:
                 clients.append(await connect(edgewise, wire))
@@ -218,7 +221,6 @@ async def herd(edgewise: EdgewiseProcess, origin: Origin, wire: Wire, script: Sc
     finally:
         for client in clients:
             client.close()
-        await until_active(edgewise, 0)
 
 
 @asynccontextmanager
