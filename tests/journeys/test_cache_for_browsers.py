@@ -265,7 +265,7 @@ def test_a_tag_made_here_goes_with_codings_and_policies(origin: StartOrigin, sit
         tags.append(answer.get("etag") or "")
         return answer.get("content-encoding") == "gzip"
 
-    wait_until(coded, 30.0)
+    wait_until(coded, "a coded answer")
     assert tags[-1].startswith('W/"')
     same = ask(running, "Accept-Encoding: gzip", f"If-None-Match: {tags[-1]}")
     assert (same.status, same.get("cache-control"), same.get("etag")) == (304, "no-cache", tags[-1])

@@ -76,7 +76,7 @@ def until_coded(site: InProcessEngine, coding: str, path: str = "/page") -> RawR
         found.append(ask(site, f"Accept-Encoding: {coding}", path=path))
         return found[-1].get("content-encoding") == coding
 
-    wait_until(coded, 30.0)
+    wait_until(coded, "a coded answer")
     return found[-1]
 
 

@@ -65,10 +65,14 @@ class Probation(Sieve[N]):
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes`: of all objects."""
         super().__init__()
-        self._room = max_bytes // SHARE
+        self.resize(max_bytes)
         self._bytes = 0
         """What the new objects cost."""
         self._ghosts = Ghosts()
+
+    def resize(self, max_bytes: int) -> None:
+        """Have another bound of all objects."""
+        self._room = max_bytes // SHARE
 
     def add(self, node: N, newer: N | None = None) -> None:
         """Take an object: as a new one, or as the newest of the others where it was evicted lately."""

@@ -145,6 +145,20 @@ class MemoryStore:
         self._make_room(0)
         return True
 
+    def resize(self, max_bytes: int, most: int) -> bool:
+        """Have another bound, and evict up to `most` objects for it; False: call again, there are more of them.
+
+        Until then the bound is what there is, so that nobody who keeps something has to evict all of them at once.
+        """
+        while most > 0 and self.bytes > max_bytes:
+            self.discard(self._order.victim())
+            self.evictions += 1
+            most -= 1
+        self._max_bytes = max(max_bytes, self.bytes)
+        if isinstance(self._order, Probation):
+            self._order.resize(self._max_bytes)
+        return self._max_bytes == max_bytes
+
     def _make_room(self, size: int) -> None:
         while self.bytes + size > self._max_bytes:
             self.discard(self._order.victim())

@@ -32,11 +32,17 @@ if TYPE_CHECKING:
     from edgewise.contracts.table import Table
 
 
+_EVICTED_AT_ONCE = 500
+"""Objects that give way to a smaller bound in one go: a millisecond."""
+
+
 class Caches:
     """What the routes of a worker share. Kept across reloads."""
 
-    def __init__(self, tiers: Tiers) -> None:
+    def __init__(self, tiers: Tiers, workers: int = 1) -> None:
+        """`workers` divide the memory of the configuration among them."""
         self.tiers = tiers
+        self._workers = workers
         self.tell: Callable[[list[Purge], Callable[[], None] | None], None] = self._alone
         """Tells other workers of what a request made invalid; this worker's memory knows already."""
 
@@ -60,6 +66,10 @@ class Caches:
             return 0, 0, 0, 0
         files = self.disk.files
         return files.written, files.removed, files.added, files.lost
+
+    def resize(self, memory: int) -> bool:
+        """Have the memory that a reload says, shared by all workers; False: call again soon, much has to be evicted."""
+        return self.tiers.memory.resize(memory // self._workers, _EVICTED_AT_ONCE)
 
     def purge(self, purges: list[Purge], *, count: bool = False) -> int:
         """Purge memory, or with `count` only say how many answers in it that would concern; 0 where it was done."""
@@ -146,7 +156,7 @@ def caches(config: Config, previous: Table | None) -> Caches | None:
     spec = config.cache
     memory = MemoryStore(spec.memory // config.server.workers, second_hit=spec.second_hit)
     disk = DiskStore(Path(spec.directory)) if spec.disk and spec.directory is not None else None
-    return Caches(Tiers(memory, disk))
+    return Caches(Tiers(memory, disk), config.server.workers)
 
 
 def route_cache(

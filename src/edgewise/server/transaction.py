@@ -98,7 +98,7 @@ class Change:
 
 def with_lasting(running: Config, wanted: Config) -> Config:
     """Return `wanted` with what must stay as it is until a restart, since processes have it open."""
-    lasting = {"disk": running.cache.disk, "directory": running.cache.directory}
+    lasting = {name: getattr(running.cache, name) for name in ("disk", "directory", "second_hit")}
     return wanted.model_copy(update={"cache": wanted.cache.model_copy(update=lasting)})
 
 
@@ -115,6 +115,9 @@ def restart_only(running: Config, wanted: Config) -> list[str]:
         notes.append(f"state stays {stays}, as it was set up, until edgewise is restarted")
     if (running.cache.disk, running.cache.directory) != (wanted.cache.disk, wanted.cache.directory):
         notes.append("cache.disk and cache.directory stay as they were until edgewise is restarted")
+    if running.cache.second_hit != wanted.cache.second_hit:
+        stays = "on" if running.cache.second_hit else "off"
+        notes.append(f"cache.second_hit stays {stays} until edgewise is restarted")
     if running.cluster != wanted.cluster:
         notes.append("cluster stays as it was until edgewise is restarted")
     return notes

@@ -287,12 +287,19 @@ class Worker:
             (generation, table), self._prepared = self._prepared, None
             self._shared = self._shared.of(generation)
             self._use(table)
+            self._resize(table, generation.config.cache.memory)
         for listener, descriptor in zip(added, descriptors, strict=True):
             sock = socket.socket(fileno=descriptor)
             sock.setblocking(False)
             self._listen(Listener(*listener), sock)
         for listener in removed:
             self._engine.unlisten(self._sockets.pop(Listener(*listener)))
+
+    def _resize(self, table: Table, memory: int) -> None:
+        """Give the cache the room that a reload says, a step at a time."""
+        caches = table.caches
+        if self._current is table and isinstance(caches, Caches) and not caches.resize(memory):
+            self._loop.call_soon(self._resize, table, memory)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -67,6 +67,24 @@ def test_a_new_response_takes_the_place_of_the_one_before_but_not_of_a_later_one
     assert (found.body, len(store), store.bytes) == (b"new", 1, found.size)
 
 
+@pytest.mark.parametrize("second_hit", [False, True])
+def test_another_bound_is_reached_a_step_at_a_time(second_hit: bool) -> None:
+    store = MemoryStore(10_000_000, second_hit=second_hit)
+    for number in range(10):
+        store.put(one(f"/{number}"), 0)
+    size = store.bytes // 10
+    assert not store.resize(3 * size, 4)
+    assert (len(store), store.evictions) == (6, 4)
+    store.put(one("/n"), 0)
+    assert len(store) == 6
+    assert store.resize(3 * size, 4)
+    assert len(store) == 3
+    assert store.resize(10_000_000, 4)
+    for number in range(10):
+        store.put(one(f"/{number}"), 0)
+    assert len(store) >= 10
+
+
 def test_variants_of_one_key_are_bounded() -> None:
     store = MemoryStore(10_000_000)
     for number in range(3 * MOST_VARIANTS):

@@ -6,7 +6,7 @@ import pytest
 
 from edgewise.config import build
 from edgewise.server.generation import Generation
-from edgewise.server.transaction import Transaction, restart_only
+from edgewise.server.transaction import Transaction, restart_only, with_lasting
 
 
 class Steps:
@@ -82,7 +82,10 @@ def test_what_is_being_committed_cannot_be_cancelled(steps: Steps) -> None:
 def test_keys_that_only_a_restart_applies_are_named() -> None:
     running = build({"server": {"workers": 1}, "routes": [{"respond": {}}]})
     other = build({"server": {"workers": 2, "admin": "off"}, "routes": [{"respond": {}}]})
+    third = build({"server": {"workers": 1}, "cache": {"second_hit": True}, "routes": [{"respond": {}}]})
     assert restart_only(running, running) == []
+    assert restart_only(running, third) == ["cache.second_hit stays off until edgewise is restarted"]
+    assert with_lasting(running, third).cache.second_hit is False
     assert restart_only(running, other) == [
         "server.workers stays 1 until edgewise is restarted",
         "server.admin stays 127.0.0.1:9900 until edgewise is restarted",
