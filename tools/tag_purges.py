@@ -161,7 +161,8 @@ async def measure(edgewise: EdgewiseProcess, objects: int, purges: int, *, each:
     """Fill, purge and print; return how many answers were stale."""
     hits, all_seconds, stale = Hits(), [], 0
     async with AsyncExitStack() as stack:
-        workers = await stack.enter_async_context(clients_of_workers(edgewise, AT_ONCE + 1))
+        found = await stack.enter_async_context(clients_of_workers(edgewise, AT_ONCE + 1))
+        workers = list(found.values())
         half = objects // 2
         held = [range(objects)] * 2 if each else [range(half), range(half, objects)]
         asking = [asyncio.create_task(hits.run(clients[AT_ONCE])) for clients in workers]
@@ -178,7 +179,7 @@ async def measure(edgewise: EdgewiseProcess, objects: int, purges: int, *, each:
             await asyncio.sleep(5)
             print(f"hits in 5 quiet seconds: {hits.taken()}", flush=True)
             async with clients_of_workers(edgewise, 1) as judges:
-                seconds, wrong = await purge_each(edgewise, judges, held, min(TAGS, purges - first))
+                seconds, wrong = await purge_each(edgewise, list(judges.values()), held, min(TAGS, purges - first))
             print(f"hits during purges: {hits.taken()}", flush=True)
             all_seconds += seconds
             stale += wrong

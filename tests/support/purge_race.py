@@ -111,7 +111,7 @@ class Race:
         numbers = iter(range(tries))
         async with clients_of_workers(self._edgewise, 2 * at_once) as workers, asyncio.TaskGroup() as group:
             for place in range(at_once):
-                slow, quick = ([clients[2 * place + kind] for clients in workers] for kind in (0, 1))
+                slow, quick = ([clients[2 * place + kind] for clients in workers.values()] for kind in (0, 1))
                 group.create_task(self._tries(numbers, slow, quick))
 
     async def _tries(self, numbers: Iterator[int], slow: list[Client], quick: list[Client]) -> None:

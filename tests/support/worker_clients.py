@@ -66,8 +66,8 @@ class Client:
 
 
 @asynccontextmanager
-async def clients_of_workers(edgewise: EdgewiseProcess, each: int) -> AsyncIterator[list[list[Client]]]:
-    """Open connections until every worker has `each`; one list a worker, always in the same order."""
+async def clients_of_workers(edgewise: EdgewiseProcess, each: int) -> AsyncIterator[dict[int, list[Client]]]:
+    """Open connections until every worker has `each`; by the workers' process ids, in their order."""
     workers = int(re.search(r"workers = ([0-9]+)", edgewise.config.read_text())[1])  # type: ignore[index]
     found: dict[int, list[Client]] = {}
     opened = []
@@ -81,7 +81,7 @@ async def clients_of_workers(edgewise: EdgewiseProcess, each: int) -> AsyncItera
                 break
         else:
             raise AssertionError(f"{_TRIES} connections went to {len(found)} workers")
-        yield [found[pid][:each] for pid in sorted(found)]
+        yield {pid: found[pid][:each] for pid in sorted(found)}
     finally:
         for client in opened:
             client.close()
