@@ -32,6 +32,10 @@ _LOOK = 0.25
 """Seconds between two looks at how much there is."""
 _IDLE = 4
 """Looks for each bucket that is visited though there is no need: all of them in 70 minutes."""
+_AGAIN = 5.0
+"""Seconds after which all is counted again at the earliest, where much was written since."""
+_MUCH = 1 / 16
+"""Share of what there is."""
 _LONGEST_PAUSE = 0.05
 _NICE = 10
 _QUIET = 60.0
@@ -80,7 +84,9 @@ class Keeper:
         self._next = 0
         """The bucket that is visited next."""
         self._counted = 0
-        """Buckets that were visited since the start, up to all."""
+        """Buckets that were counted since the counting began, up to all."""
+        self._counting = monotonic(), now.bytes
+        """When that was, and the growth up to then."""
         self._sweep: tuple[int, int] | None = None
         """The last purge when the sweep began, and the buckets that are left of it."""
         self._swept_to = 0
@@ -171,7 +177,7 @@ class Keeper:
         """Do one piece of work; False where there is nothing urgent."""
         if self.bytes > self._most:
             self._make_room()
-        elif self._counted < BUCKETS:
+        elif self._counts():
             self._visit(compare=False)
         elif self._sweeps():
             self._visit(compare=True)
@@ -180,6 +186,18 @@ class Keeper:
             if self._looks % _IDLE == 0:
                 self._visit(compare=True)
             return False
+        return True
+
+    def _counts(self) -> bool:
+        """Is all to be counted: at the start, and where so much was written since that its place matters?"""
+        if self._counted < BUCKETS:
+            return True
+        now, (began, growth) = monotonic(), self._counting
+        written = abs(self._growth().bytes - growth)
+        if written <= _MUCH * self.bytes or now - began < _AGAIN:
+            return False
+        self._counting = now, self._growth().bytes
+        self._counted = 0
         return True
 
     def _sweeps(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
+from edgewise.config.checks.caching import check_cache
 from edgewise.config.checks.cluster import check_cluster
 from edgewise.config.checks.listeners import check_listeners
 from edgewise.config.checks.routes import check_routes
@@ -25,4 +26,5 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_listeners(data)
     yield from check_tls(data, directory)
     yield from check_sessions(data, directory)
+    yield from check_cache(data, directory)
     yield from check_cluster(data, directory)
