@@ -149,12 +149,22 @@ def test_those_who_are_behind_read_from_the_file_while_it_is_filled(
     assert film.ranges == [""]
 
 
-def test_a_range_waits_for_no_more_than_the_whole_gives(origin: StartOrigin, engine: StartEngine) -> None:
+def test_a_range_of_what_is_not_stored_is_cut_out_of_the_whole_while_that_comes(
+    origin: StartOrigin, engine: StartEngine
+) -> None:
     film = RangeOrigin(SIZE)
+    film.gates = {"": threading.Event()}
     running = engine(origin(film))
-    assert ask(running, "Range: bytes=10-19").status in (200, 206)
+    with running.client() as early, running.client() as late:
+        late.send(get("/film", "a.example", f"Range: bytes={SIZE - 10}-"))
+        assert b"206 Partial Content" in late.reader.until(b"\r\n\r\n")
+        part = early.ask(get("/film", "a.example", "Range: bytes=10-19"))
+        assert (part.status, part.body, part.get("content-range")) == (206, film.body[10:20], f"bytes 10-19/{SIZE}")
+        assert early.ask(get("/film", "a.example", f"Range: bytes={SIZE}-")).status == 416
+        film.gates[""].set()
+        assert late.reader.exactly(10) == film.body[-10:]
     settled(running)
-    assert ask(running, "Range: bytes=10-19").body == film.body[10:20]
+    assert ask(running).body == film.body
     assert film.ranges == [""]
 
 

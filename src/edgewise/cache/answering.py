@@ -26,20 +26,24 @@ class Hit(NamedTuple):
     end: int
 
 
-def answer(stored: Stored, request: CacheRequest, now: float, status: bytes = b"") -> Hit:
-    """Return the answer; `status`: a Cache-Status line to add. Age is always added (RFC 9111 section 4)."""
+def answer(stored: Stored, request: CacheRequest, now: float, status: bytes = b"", length: int | None = None) -> Hit:
+    """Return the answer; `status`: a Cache-Status line to add. Age is always added (RFC 9111 section 4).
+
+    `length` of the content where it is still on its way, -1 where nobody knows it: then no range is cut out.
+    """
+    size = stored.length if length is None else length
     asked = request.said.conditions
     if asked is not None and stored.status == 200:
         if outcome(asked, stored.etag or b"", _modified(stored)):
             return _not_modified(stored, now, status)
-        if request.said.ranged and _range_applies(stored, asked):
-            spans = parse_range(asked.range, stored.length)
+        if request.said.ranged and size >= 0 and _range_applies(stored, asked):
+            spans = parse_range(asked.range, size)
             if spans is not None and not spans:
-                return _unsatisfiable(stored, now, status)
+                return _unsatisfiable(size, now, status)
             if spans is not None and len(spans) == 1:
-                return _part(stored, spans[0], now, status)
+                return _part(stored, spans[0], size, now, status)
     head = b"%b%b%b" % (stored.head, stored.age_lines(now), status)
-    return Hit(stored.status, head, 0, stored.length)
+    return Hit(stored.status, head, 0, size)
 
 
 def _modified(stored: Stored) -> int:
@@ -64,14 +68,14 @@ def _not_modified(stored: Stored, now: float, status: bytes) -> Hit:
     return Hit(304, b"%b%b%b%b" % (status_line(304), lines, stored.age_lines(now), status), 0, 0)
 
 
-def _part(stored: Stored, span: tuple[int, int], now: float, status: bytes) -> Hit:
+def _part(stored: Stored, span: tuple[int, int], size: int, now: float, status: bytes) -> Hit:
     start, end = span
-    place = content_range(start, end, stored.length)
+    place = content_range(start, end, size)
     length = b"Content-Range: %b\r\nContent-Length: %d\r\n" % (place, end - start)
     head = b"%b%b%b%b%b" % (status_line(206), stored.told, length, stored.age_lines(now), status)
     return Hit(206, head, start, end)
 
 
-def _unsatisfiable(stored: Stored, now: float, status: bytes) -> Hit:
-    length = b"Content-Range: bytes */%d\r\nContent-Length: 0\r\n" % stored.length
+def _unsatisfiable(size: int, now: float, status: bytes) -> Hit:
+    length = b"Content-Range: bytes */%d\r\nContent-Length: 0\r\n" % size
     return Hit(416, b"%bDate: %b\r\n%b%b" % (status_line(416), format_date(now), length, status), 0, 0)

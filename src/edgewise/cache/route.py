@@ -384,11 +384,11 @@ class HttpCache:
     # ---- answering ---------------------------------------------------------------------------------------------------
 
     def deliver(self, request: CacheRequest, stored: Stored, length: int, status: bytes, now: float) -> Delivery:
-        """Prepare an answer; of what is still being fetched, all or nothing of it."""
+        """Prepare an answer; of what is still being fetched, a part where its length is known."""
         if stored.view is not self.view:
             self._show(stored)
-        prepared = answer(stored, request, now, status)
-        if stored.head or prepared.status == 304:
+        prepared = answer(stored, request, now, status, stored.length if stored.head else length)
+        if stored.head or prepared.status != stored.status:
             return Delivery(*prepared)
         head = b"%b%b%b" % (stored.head_of(length), stored.age_lines(now), status)
         return Delivery(stored.status, head, 0, length)
