@@ -165,7 +165,7 @@ def test_one_transaction_of_more_writes_than_are_told_apart_purges_each(start: S
             shop.writer.execute("UPDATE product SET price = 5 WHERE id = %s", [key])
         for first in (1000, 2000):
             shop.writer.execute(
-                "INSERT INTO product SELECT n, 0 FROM generate_series(%s, %s) AS n", [first, first + 999]
+                f"INSERT INTO product SELECT n, 0 FROM generate_series({first}, {first + 999}) AS n".encode()
             )
     for key in range(1, 21):
         shop.is_shown(key)

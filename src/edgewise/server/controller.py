@@ -28,6 +28,7 @@ from edgewise.contracts.shared import DRAINED
 from edgewise.router import route_names
 from edgewise.server import messages as m
 from edgewise.server.answers import Answers
+from edgewise.server.app_caches import AppCaches
 from edgewise.server.cache_looks import CacheLookOrders
 from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.server.purge_orders import PurgeOrders, checked
@@ -64,7 +65,7 @@ class Controller:
         self._keeping = keeping
         self._reloads: Answers[ReloadResult] = Answers()
         self._sessions = HeldSessionAdmin(generation.config.state)
-        self.purges = PurgeOrders(lambda message: self.send(message))
+        self.purges = PurgeOrders(lambda message: self.send(message), AppCaches(generation.config.state))
         self.looks = CacheLookOrders(lambda message: self.send(message))
         self.cluster: ClusterTasks | None = None
         self.disk: CacheKeeping | None = None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from edgewise.admin.control import PurgeOrder, PurgeResult
 from edgewise.cache.key import Keys, KeySettings, purge_url
 from edgewise.cache.purges import Kind
 from edgewise.cache.tags import LONGEST_TAG
+from edgewise.contracts.state import StateError
 from edgewise.server import messages as m
 from edgewise.server.answers import Answers
 
 if TYPE_CHECKING:
+    from edgewise.server.app_caches import AppCaches
     from edgewise.server.shared_purges import SharedPurges
 
+Result = TypeVar("Result")
 _LONGEST = 8192
 """Characters of a URL, prefix or pattern."""
 _PATIENCE = 30.0
@@ -27,16 +31,23 @@ _OF_NODES = 15.0
 class PurgeOrders:
     """Purges under way."""
 
-    def __init__(self, send: Callable[[m.ToSupervisor], None]) -> None:
+    def __init__(self, send: Callable[[m.ToSupervisor], None], apps: AppCaches) -> None:
         self._send = send
+        self._apps = apps
         self._answers: Answers[m.PurgeAnswer] = Answers()
         self.shared: SharedPurges | None = None
         """The other nodes, where there can be some."""
 
     async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool) -> PurgeResult:
-        """Have every worker of every node purge. Raises ValueError for what is nothing to purge by, TimeoutError where
-        not every worker of this node answers, and StateUnavailable where other nodes cannot be told for now."""
+        """Have apps and every worker of every node purge.
+
+        Raises ValueError for what is nothing to purge by, TimeoutError where not every worker of this node answers, and
+        StateError where apps or other nodes cannot be told for now.
+        """
         specs = checked(orders, soft=soft)
+        return await self._after_apps(specs, lambda: self._everywhere(specs))
+
+    async def _everywhere(self, specs: list[m.PurgeSpec]) -> PurgeResult:
         request = self._answers.number()
         if self.shared is None:
             return PurgeResult(kept=(await self._ask(m.PurgeWanted(request, specs))).kept)
@@ -57,12 +68,25 @@ class PurgeOrders:
         await self._ask(m.PurgeWanted(self._answers.number(), purges, heard=True))
 
     async def written(self, tags: list[str], soft: bool) -> None:
-        """Have every worker of this node purge what a database told; every node hears it by itself.
+        """Have apps and every worker of this node purge what a database told; every node hears it by itself.
 
-        Raises TimeoutError.
+        Raises TimeoutError and StateError.
         """
         for start in range(0, len(tags), _MOST_AT_ONCE):
-            await self.here([m.PurgeSpec(Kind.TAG, tag, soft) for tag in tags[start : start + _MOST_AT_ONCE]])
+            specs = [m.PurgeSpec(Kind.TAG, tag, soft) for tag in tags[start : start + _MOST_AT_ONCE]]
+            await self._after_apps(specs, partial(self.here, specs))
+
+    async def _after_apps(self, specs: list[m.PurgeSpec], workers: Callable[[], Awaitable[Result]]) -> Result:
+        """Have apps purge, and then the workers, who might be given again what an app still used.
+
+        Apps have nothing that could be made stale. Raises StateError, after the workers have purged all the same.
+        """
+        try:
+            await self._apps.purge([spec.value for spec in specs if spec.kind == Kind.TAG and not spec.soft])
+        except StateError:
+            await workers()
+            raise
+        return await workers()
 
     async def _ask(self, wanted: m.PurgeWanted) -> m.PurgeAnswer:
         return await self._answers.ask(wanted.request, lambda: self._send(wanted), _PATIENCE)

@@ -5,6 +5,7 @@ Keys of a namespace NS, each digest of 40 hexadecimal digits:
     cache/NS/e/DIGEST   an entry: a `Record`, or nothing where it was deleted a while ago
     cache/NS/t/DIGEST   a mark: its revision says when the tag was purged last
     cache/NS/all        the mark of the whole namespace
+    cache-namespaces/NS says that there is one, for those who purge a tag in all of them
 
 A computation reads the marks of its tags before it begins, and its entry keeps the greatest revision that it found.
 Revisions grow, so an entry is valid as long as no mark of its tags has a greater one: a purge is one write, whatever is
@@ -28,6 +29,7 @@ from edgewise.contrib.cache.memory import Copy, Mark, Memory, Timed, revision_of
 from edgewise.sessions.store import KeyValues
 
 log = logging.getLogger("edgewise.cache")
+NAMESPACES = "cache-namespaces/"
 LONGEST = 30 * 86400.0
 """Seconds that an entry with tags lives at most."""
 _MARK = LONGEST + 86400.0
@@ -95,6 +97,8 @@ class Store:
         self._engine = engine
         self._memory = memory
         self._prefix = f"cache/{namespace}/"
+        self._name = NAMESPACES + namespace
+        self._named: Snapshot | None = None
         self._copy_age = copy_age
         self._clock = clock
         self._away_until = 0.0
@@ -173,11 +177,20 @@ class Store:
     async def begin_write(self, key: str, tags: Iterable[str]) -> Begun:
         """See `begin`; raises StateUnavailable."""
         at = self._clock()
+        if self._named is None or self._named.left() <= 0:
+            await self._list()
         entry = await self._engine.get(f"{self._prefix}e/{key}")
         since = 0 if entry is None else entry.revision
         for name in ["all", *(f"t/{tag}" for tag in tags)]:
             since = max(since, (await self._mark(name, anew=True))[1])
         return Begun(0 if entry is None else entry.revision, since, at)
+
+    async def _list(self) -> None:
+        """Have the namespace known before anything is computed that a purge could concern; again if that was lost."""
+        self._named = await self._look(self._name)
+        if self._named.entry is None:
+            self._named = None
+            await self._engine.set(self._name, b"")
 
     async def put(self, key: str, begun: Begun, record: Record, ttl: float | None) -> bool:
         """Keep what was computed, unless the entry was written or deleted since it was begun; False: it is not kept."""
@@ -258,6 +271,14 @@ class Store:
             await self._engine.release(lease)
         except StateUnavailable as error:
             self._lost(error)
+
+
+async def namespaces(engine: KeyValues) -> list[str]:
+    """Return the names of all that keep anything in an engine. Raises StateUnavailable."""
+    found: list[str] = []
+    while page := await engine.entries(NAMESPACES, NAMESPACES + found[-1] if found else ""):
+        found += [entry.key.removeprefix(NAMESPACES) for entry in page]
+    return found
 
 
 def packed(record: Record) -> bytes:
