@@ -131,6 +131,14 @@ def test_content_of_unknown_length_is_stored_and_then_has_one(origin: StartOrigi
         assert client.read().body == b"abcde"
 
 
+def test_3_1_trailers_are_not_combined_with_fields(origin: StartOrigin, engine: StartEngine) -> None:
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+    running = engine(origin(head + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\nCache-Control: max-age=600\r\n\r\n"))
+    _, second = ask(running, get("/page"), get("/page"))
+    assert (how(second), second.body, second.get("x-sum")) == ("hit", b"hello", None)
+    assert second.all("cache-control") == ["max-age=60"]
+
+
 def test_http10_clients_get_the_end_of_unknown_length_by_the_end_of_the_connection(
     origin: StartOrigin, engine: StartEngine
 ) -> None:
@@ -289,6 +297,24 @@ def test_what_is_stale_is_validated_and_answers_again(origin: StartOrigin, engin
     assert b'If-None-Match: "1"' in server.requests[1]
     assert (second.status, second.body, second.get("x-new")) == (200, b"hello", "yes")
     assert (how(second), how(third)) == ("fwd=stale; fwd-status=304; stored", "hit")
+
+
+def test_4_3_2_what_is_validated_for_a_client_with_another_entity_tag_is_sent_whole(
+    origin: StartOrigin, engine: StartEngine
+) -> None:
+    server = origin(
+        [
+            answer(b"hello", "Cache-Control: no-cache", 'ETag: "1"'),
+            b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n',
+        ]
+    )
+    conditions = [get("/page", "a", f"If-None-Match: {tag}") for tag in ('"0"', '"0", "1"')]
+    _, whole, same = ask(engine(server), get("/page", "a"), *conditions)
+    assert [(one.status, one.body, one.get("etag")) for one in (whole, same)] == [
+        (200, b"hello", '"1"'),
+        (304, b"", '"1"'),
+    ]
+    assert all(b'If-None-Match: "1"\r\n' in request for request in server.requests[1:])
 
 
 def test_a_304_that_speaks_of_something_else_is_asked_again(origin: StartOrigin, engine: StartEngine) -> None:

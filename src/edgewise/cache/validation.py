@@ -71,15 +71,6 @@ def freshen(
     return fresh, reason
 
 
-def outdated_by(stored: Stored, response: ResponseHead) -> bool:
-    """Does a 200 to a HEAD show that the stored response to GET is no longer what the origin has (section 4.3.5)?"""
-    length = response.get(b"content-length")
-    if length is not None and length != b"%d" % stored.length:
-        return True
-    changed = {b"etag": stored.etag, b"last-modified": stored.modified}
-    return any((value := response.get(name)) is not None and value != had for name, had in changed.items())
-
-
 def _merged(stored: Stored, response: ResponseHead) -> ResponseHead:
     left_out = hop_by_hop(response) | _NOT_UPDATED
     new = tuple(field for field in response.fields if field.name not in left_out)
