@@ -60,6 +60,7 @@ def how(response: RawResponse) -> str:
 
 # ---- a policy for browsers -------------------------------------------------------------------------------------------
 
+TAG = 'ETag: "1"'
 POLICY = 'browser = "private, max-age=30"'
 
 
@@ -271,3 +272,25 @@ def test_a_tag_made_here_goes_with_codings_and_policies(origin: StartOrigin, sit
     assert (same.status, same.get("cache-control"), same.get("etag")) == (304, "no-cache", tags[-1])
     plain = ask(running)
     assert (plain.body, "W/" + (plain.get("etag") or "")) == (body, tags[-1])
+
+
+# ---- Clear-Site-Data -------------------------------------------------------------------------------------------------
+
+
+def test_browsers_are_told_what_to_drop_with_every_answer_of_the_route(origin: StartOrigin, site: StartSite) -> None:
+    def answer(connection: OriginConnection) -> None:
+        while True:
+            private = b"/mine" in connection.read_request()
+            connection.send(kept(b"hello", "Cache-Control: private" if private else "Cache-Control: max-age=60", TAG))
+
+    running = site(origin(answer), "", 'clear_site_data = ["cache", "storage"]')
+    answers = [
+        ask(running),
+        ask(running),
+        ask(running, "If-None-Match: " + TAG.partition(": ")[2]),
+        ask(running, path="/mine"),
+        ask(running, path="/mine"),
+        ask(running, method="POST"),
+    ]
+    assert [one.status for one in answers] == [200, 200, 304, 200, 200, 200]
+    assert [one.get("clear-site-data") for one in answers] == ['"cache", "storage"'] * 6

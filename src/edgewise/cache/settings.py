@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgewise.http.head import Field
+
 DAY = 86_400.0
 TARGETS = (b"cdn-cache-control",)
 """Targeted fields of a shared cache in front of an origin (RFC 9213 section 3)."""
@@ -46,6 +48,8 @@ class CacheSettings:
     """Cache-Control that clients get in place of that of what is stored; b"": they get the answer's own."""
     hide: tuple[bytes, ...] = ()
     """Fields that clients do not get."""
+    added: tuple[Field, ...] = ()
+    """Fields that clients get with all that is stored."""
     most_bytes: int = 8_388_608
     """Content of an object that is kept whole, at most."""
     slice: int = 0

@@ -39,17 +39,19 @@ class View:
     A policy is for answers that succeeded: what is told of a lasting asset must not make its 404 last.
     """
 
-    __slots__ = ("_compression", "_hidden", "_policy")
+    __slots__ = ("_added", "_compression", "_hidden", "_policy")
 
     def __init__(
         self,
         policy: BrowserPolicy | None = None,
         hidden: tuple[bytes, ...] = (),
         compression: Compression | None = None,
+        added: tuple[Field, ...] = (),
     ) -> None:
-        """`hidden`: lower-case names of fields that are for the cache only."""
+        """`hidden`: lower-case names of fields that are for the cache; `added` take the place of those so named."""
         self._policy = policy
-        self._hidden = hidden
+        self._added = added
+        self._hidden = hidden + tuple(field.name for field in added)
         self._compression = compression
 
     def show(self, stored: Stored) -> None:
@@ -60,7 +62,7 @@ class View:
         length = stored.length if stored.head else -1
         if self._compression is not None and covered(self._compression, stored.status, fields, length):
             fields = _revised(fields, b"")
-        stored.show(fields)
+        stored.show(fields + self._added)
 
 
 def show(stored: Stored, view: View | None) -> None:

@@ -162,6 +162,11 @@ class Route(Model):
     """Reached only through X-Accel-Redirect."""
     accel: dict[PathPrefix, FileName] = Field(default={})
     """Directories that X-Accel-Redirect and X-Sendfile may name, by path prefix."""
+    clear_site_data: list[Literal["cache", "cookies", "storage", "executionContexts", "clientHints", "*"]] = Field(
+        default=[]
+    )
+    """What browsers are told to drop of this site with each answer of the route (Clear-Site-Data, over HTTPS): for the
+    path of a logout, or for a while after something wrong was kept."""
     compress: Annotated[Compress | None, BeforeValidator(SWITCH_VALIDATOR)] = None
     """Compress answers: `true`, `false`, or a table."""
     early_hints: list[Link] = Field(default=[])

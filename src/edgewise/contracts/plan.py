@@ -52,8 +52,8 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
-        "call_limit", "compression", "device", "direct", "done", "early_hints", "early_hints_http1", "fetching",
-        "files", "filter_timeout", "forward_edits", "hidden", "http2", "index", "internal", "limit", "name",
+        "call_limit", "client_edits", "compression", "device", "direct", "done", "early_hints", "early_hints_http1",
+        "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name",
         "preserve_host", "progress", "request_filters", "response_edits", "response_filters", "response_memos",
         "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
@@ -85,8 +85,8 @@ class Route:
         self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
         self.device: Callable[[tuple[Field, ...]], bytes] | None = None
         """Tells the kind of device that sent a request, which servers are told."""
-        self.hidden: tuple[tuple[str, bytes, bytes], ...] = ()
-        """Edits at the end of `response_edits` that take out what is for the cache."""
+        self.client_edits: tuple[tuple[str, bytes, bytes], ...] = ()
+        """Those at the end of `response_edits` that are made for clients, and not on what the cache keeps."""
         self.direct = False
         """One upstream without circuit breaker, no filters: a request without content goes straight to a server."""
         self.request_filters: tuple[Any, ...] = ()

@@ -352,7 +352,7 @@ def _as_it_is(route: Route, response: ResponseHead, length: int, own: bytes) -> 
     lines = [field.line for field in response.fields if field.name != b"content-length"]
     if route.compression is not None and compressible(route.compression, response):
         lines = coded_lines(lines, b"")
-    lines = plans.edited(lines, route.hidden)
+    lines = plans.edited(lines, route.client_edits)
     if length >= 0 and response.status != 204:
         lines.append(b"Content-Length: %d\r\n" % length)
     head = plans.status_bytes(response.status, response.reason, [*lines, own])
@@ -391,6 +391,6 @@ def _fetching_route(route: Route) -> Route:
         inner = route.fetching = copy(route)
         inner.cache = inner.limit = inner.compression = None
         inner.early_hints = b""
-        inner.response_edits = inner.response_edits[: len(inner.response_edits) - len(inner.hidden)]
+        inner.response_edits = inner.response_edits[: len(inner.response_edits) - len(inner.client_edits)]
         inner.request_filters = inner.done = inner.progress = ()
     return route.fetching

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.http.targets import normalise_path
-from edgewise.router.caching import caches, route_cache
+from edgewise.router.caching import caches, clearing, route_cache
 from edgewise.router.compression import compression
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
@@ -74,14 +74,16 @@ def build(
     )
     internal = any(route.internal for route in routes)
     for route in routes:
+        added = clearing(route.spec.clear_site_data)
         if shared_caches is not None and route.spec.cache is not None:
             known = route.spec.session is not None
             route.cache = route_cache(
-                route.name, route.spec.cache, shared_caches, before, route.compression, authenticated=known
+                route.name, route.spec.cache, shared_caches, before, route.compression, added, authenticated=known
             )
             route.device = route.cache.device
-            route.hidden = tuple(("remove", name, b"") for name in route.cache.settings.hide)
-            route.response_edits += route.hidden
+            route.client_edits = tuple(("remove", name, b"") for name in route.cache.settings.hide)
+        route.client_edits += tuple(("set", field.name, field.line) for field in added)
+        route.response_edits += route.client_edits
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal

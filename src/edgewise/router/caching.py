@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +19,7 @@ from edgewise.cache.route import HttpCache
 from edgewise.cache.settings import CacheSettings
 from edgewise.cache.tiers import Tiers
 from edgewise.cache.view import BrowserPolicy, View
+from edgewise.http.head import Field
 from edgewise.proxy.compressing import aside
 from edgewise.router.networks import within
 
@@ -165,12 +166,14 @@ def route_cache(
     shared: Caches,
     before: Mapping[str, Route],
     compression: Compression | None = None,
+    added: tuple[Field, ...] = (),
     *,
     authenticated: bool,
 ) -> HttpCache:
     """Return the cache of the route `name`: the one it had, where nothing about it changed.
 
-    `compression` is the route's; `authenticated`: servers are told who asks.
+    `compression` is the route's, `added` are fields that clients get with all that is stored; `authenticated`: servers
+    are told who asks.
     """
     settings = CacheSettings(
         targets=_names(spec.targets),
@@ -187,6 +190,7 @@ def route_cache(
         etag=spec.etag or "",
         browser=b"" if spec.browser is None else spec.browser.encode(),
         hide=_names(spec.hide),
+        added=added,
         most_bytes=spec.max_object,
         slice=spec.slice,
     )
@@ -209,10 +213,16 @@ def route_cache(
         return kept
     common = (shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
     policy = BrowserPolicy(settings.browser) if settings.browser else None
-    view = View(policy, settings.hide, compression)
+    view = View(policy, settings.hide, compression, added)
     if compression is None:
-        return HttpCache(*common, view if policy is not None or settings.hide else None)
+        return HttpCache(*common, view if policy is not None or settings.hide or added else None)
     return CodingCache(*common, view, compression, aside)
+
+
+def clearing(kinds: Sequence[str]) -> tuple[Field, ...]:
+    """Return the field that has browsers drop kinds of data (W3C Clear Site Data, section 3.1)."""
+    value = ", ".join(f'"{kind}"' for kind in kinds).encode()
+    return (Field(b"clear-site-data", value, b"Clear-Site-Data: %b\r\n" % value),) if kinds else ()
 
 
 def _bytes(texts: list[str]) -> tuple[bytes, ...]:

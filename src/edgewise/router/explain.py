@@ -17,6 +17,7 @@ from edgewise.protocols.grpc import Kind
 from edgewise.protocols.http1 import parse_request_head
 from edgewise.proxy.plans import make_plan
 from edgewise.router.build import build, route_names
+from edgewise.router.caching import clearing
 from edgewise.router.match import Matcher
 from edgewise.sessions.identity import CONTROL
 
@@ -96,6 +97,7 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, s
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
     lines += _sent(plan, _removed(config, spec))
+    lines += _told(spec)
     lines += [f"hint      103 before a server is asked: Link: {link}" for link in spec.early_hints]
     if spec.compress is not None:
         lines.append(
@@ -113,7 +115,23 @@ def _kept(plan: Plan, scheme: bytes) -> str:
     request = plan.route.cache.request(plan.request, scheme)
     if request is None:
         return "goes by: only GET and HEAD without content and without If-Match are answered from it"
-    return f"answered and kept as answers say, by {scheme.decode()}://{request.url.decode('latin-1')}"
+    device = plan.route.cache.device
+    kind = "" if device is None else f", for {device(plan.request.fields).decode()} devices"
+    return f"answered and kept as answers say, by {scheme.decode()}://{request.url.decode('latin-1')}{kind}"
+
+
+def _told(spec: RouteSpec) -> list[str]:
+    """Return what browsers are told that servers do not say, and what they are not told."""
+    told = []
+    if spec.cache is not None and spec.cache.browser is not None:
+        told.append(f"Cache-Control: {spec.cache.browser} with what is kept, its seconds from then on")
+    if spec.cache is not None and spec.cache.etag is not None:
+        told.append(f"a {spec.cache.etag} ETag of the content, with what is kept whole and has none")
+    if spec.cache is not None and spec.cache.hide:
+        told.append(f"nothing of {', '.join(spec.cache.hide)}")
+    if spec.clear_site_data:
+        told.append(f"Clear-Site-Data: {clearing(spec.clear_site_data)[0].value.decode()}")
+    return [f"{'browsers' if not index else '':10}{text}" for index, text in enumerate(told)]
 
 
 def _file(plan: Plan, spec: Static) -> list[str]:

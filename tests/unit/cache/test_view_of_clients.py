@@ -130,3 +130,11 @@ def test_an_object_counts_for_what_clients_are_told_and_for_its_forms() -> None:
     assert form.size > 5000
     show(stored, View())
     assert stored.forms is None
+
+
+def test_added_fields_take_the_place_of_the_answers_own_and_go_when_the_view_does() -> None:
+    stored = kept('Clear-Site-Data: "storage"', "X-Own: 1")
+    show(stored, View(added=fields('Clear-Site-Data: "cache"')))
+    assert told(stored)[:2] == [b"X-Own: 1", b'Clear-Site-Data: "cache"']
+    show(stored, None)
+    assert told(stored)[:2] == [b'Clear-Site-Data: "storage"', b"X-Own: 1"]

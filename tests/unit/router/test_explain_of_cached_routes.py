@@ -41,3 +41,18 @@ def test_a_cache_on_disk_is_told(cache: dict[str, str], said: str) -> None:
     upstreams = {"app": {"servers": ["127.0.0.1:9001"]}}
     config = build({"cache": cache, "upstreams": upstreams, "routes": [{"upstream": "app", "cache": {}}]})
     assert said in explain(config, "GET", "http://example.com/")
+
+
+def test_what_browsers_are_told_is_shown() -> None:
+    cache = {"browser": "private, max-age=60", "etag": "weak", "hide": ["Surrogate-Key"], "device": ["mobile"]}
+    route = {"upstream": "app", "cache": cache, "clear_site_data": ["cache", "storage"]}
+    config = build({"upstreams": {"app": {"servers": ["127.0.0.1:9001"]}}, "routes": [route]})
+    text = explain(config, "GET", "https://example.com/", [("User-Agent", "iPhone")])
+    assert "kept as answers say, by https://example.com/, for mobile devices\n" in text
+    assert "          X-UA-Device: mobile\n" in text
+    assert (
+        "browsers  Cache-Control: private, max-age=60 with what is kept, its seconds from then on\n"
+        "          a weak ETag of the content, with what is kept whole and has none\n"
+        "          nothing of Surrogate-Key\n"
+        '          Clear-Site-Data: "cache", "storage"\n'
+    ) in text

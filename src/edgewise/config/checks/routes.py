@@ -36,6 +36,9 @@ def check_routes(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]
         yield from _caching(path, route)
         yield from _compressing(path, route)
         yield from _hinting(path, route)
+        if route.get("clear_site_data") and "upstream" not in route and "split" not in route:
+            expected = "a route with upstream or split; respond has headers"
+            yield Mistake((*path, "clear_site_data"), "it goes out with what an upstream answers", expected)
     yield from _equal_names(data)
     yield from _equal_matches(data)
 
