@@ -52,11 +52,9 @@ class Files:
             descriptor = _create(path)
         return descriptor, path
 
-    def place(self, path: str, name: str, size: int) -> None:
-        """Give a file of `size` bytes its name, in place of what has it. Raises OSError."""
-        place = self.path(name)
-        before = self.size(name)
-        os.rename(path, place)
+    def place(self, path: str, name: str, size: int, before: int = -1) -> None:
+        """Give a file of `size` bytes its name, in place of one of `before` bytes, -1: of none. Raises OSError."""
+        os.rename(path, self.path(name))
         with self._lock:
             self.written += layout.on_disk(size)
             if before >= 0:

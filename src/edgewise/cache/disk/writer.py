@@ -143,10 +143,11 @@ class Writer:
         stored, name = job.stored, layout.hash_of(job.stored.key)
         if stored.file and self._files.size(stored.file) != stored.length:
             return False
-        before = self._files.head(name)
+        size = self._files.size(name)
+        before = None if size < 0 else self._files.head(name)
         if before is not None and before.metadata.received > stored.received and before.epoch >= job.epoch:
             return False
-        if not self._place(name, layout.describe(stored, job.epoch), stored.body, job):
+        if not self._place(name, layout.describe(stored, job.epoch), stored.body, size, job):
             return False
         if before is not None and before.metadata.file not in ("", stored.file):
             self._files.remove(before.metadata.file)
@@ -154,8 +155,11 @@ class Writer:
             self._register(stored)
         return True
 
-    def _place(self, name: str, head: Head, content: bytes, job: _Job | None = None) -> bool:
-        """Write an entry under a temporary name and give it its own; False where the job was cancelled meanwhile."""
+    def _place(self, name: str, head: Head, content: bytes, before: int, job: _Job | None = None) -> bool:
+        """Write an entry under a temporary name and give it its own; False where the job was cancelled meanwhile.
+
+        `before`: bytes of the one that is there, -1: there is none.
+        """
         data = layout.encode(head) + content
         descriptor, path = self._files.create(name)
         try:
@@ -167,7 +171,7 @@ class Writer:
                 if job is not None and job.cancelled:
                     os.unlink(path)
                     return False
-                self._files.place(path, name, len(data))
+                self._files.place(path, name, len(data), before)
         except OSError:
             with suppress(OSError):
                 os.unlink(path)
@@ -177,7 +181,8 @@ class Writer:
     def _register(self, stored: Stored) -> None:
         """Note under the key of its request that there is this variant; the oldest of too many goes."""
         name = layout.hash_of(stored.primary)
-        head = self._files.head(name)
+        size = self._files.size(name)
+        head = None if size < 0 else self._files.head(name)
         said = head.metadata if head is not None else Metadata(stored.primary)
         if said.names[:1] == (stored.vary,) and stored.key in said.variants:
             return
@@ -186,7 +191,7 @@ class Writer:
         for key in variants[: 1 - MOST_VARIANTS]:
             self._files.forget(key)
         listed = (*variants[1 - MOST_VARIANTS :], stored.key)
-        self._place(name, Head(0, 0.0, Metadata(stored.primary, names=names, variants=listed)), b"")
+        self._place(name, Head(0, 0.0, Metadata(stored.primary, names=names, variants=listed)), b"", size)
         if said.file:
             self._files.remove(said.file)
 
