@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PIECE = 262144
 """Bytes read and sent in one go where they go through this process."""
+_MOMENT = 0.1
+"""Seconds within which a file that is written to has its new size: it has its new time a little earlier."""
 _TURN = 1 << 20
 """Bytes sent before others have their turn; the kernel is asked to send as many in one go."""
 threads = ThreadPoolExecutor(4, "files")
@@ -36,7 +38,7 @@ class Part(NamedTuple):
 class FileSource:
     """Sends parts of one file. It closes itself, by its last reference, when a client leaves half-way."""
 
-    __slots__ = ("_exchange", "_file", "_left", "_parts", "_reading", "_size", "_stamp")
+    __slots__ = ("_busy", "_doubted", "_exchange", "_file", "_left", "_parts", "_size", "_stamp")
 
     def __init__(self, exchange: Exchange, file: FileIO, stamp: int, size: int, parts: list[Part]) -> None:
         """`stamp` and `size` are the file's when its head was made: it must stay so."""
@@ -47,8 +49,10 @@ class FileSource:
         self._parts = [part for part in parts if part.lead or part.start < part.end]
         self._left = _TURN
         """Bytes until the end of the turn."""
-        self._reading = False
-        """A thread reads from disk."""
+        self._busy = False
+        """A thread reads from disk, or the file is about to be looked at again."""
+        self._doubted = False
+        """It had another time and the same size."""
 
     def begin(self, head: bytes) -> None:
         """Send the head, then content until the client's socket is full."""
@@ -62,23 +66,34 @@ class FileSource:
 
     def resume(self) -> None:
         """Send pieces until the client's socket is full, the turn is over, or all is out."""
-        if self._reading:
+        if self._busy:
             return
         self._left = _TURN
         client = self._exchange.client
         send = self._send_copied if client.tls or client.multiplexed else self._send_by_kernel
-        if self._parts and self._changed():
-            lifecycle.fail(self._exchange, 500, "edge-file", "the file changed while it was sent")
+        if self._parts and not self._holds():
             return
         while self._parts:
             if not send():
                 return
         self._end()
 
-    def _changed(self) -> bool:
-        """Does the file no longer hold what was announced? One that only grew still begins with it."""
+    def _holds(self) -> bool:
+        """Does the file hold what was announced? One that grew still begins with it. False: this waits, or failed."""
         now = os.fstat(self._file.fileno())
-        return now.st_size < self._size or (now.st_mtime_ns != self._stamp and now.st_size == self._size)
+        if now.st_size > self._size or (now.st_size == self._size and now.st_mtime_ns == self._stamp):
+            return True
+        if now.st_size == self._size and not self._doubted:
+            self._doubted = self._busy = True
+            self._leave_room()
+            self._exchange.client.engine.loop.call_later(_MOMENT, self._look_again)
+        else:
+            lifecycle.fail(self._exchange, 500, "edge-file", "the file changed while it was sent")
+        return False
+
+    def _look_again(self) -> None:
+        self._busy = False
+        self._next_turn()
 
     def _end(self) -> None:
         client = self._exchange.client
@@ -210,14 +225,14 @@ class FileSource:
 
     def _fetch(self, start: int, size: int) -> None:
         """Have a thread read a piece into the page cache, then go on."""
-        self._reading = True
+        self._busy = True
         self._leave_room()
         loop = self._exchange.client.engine.loop
         reading = threads.submit(os.pread, self._file.fileno(), size, start)
         reading.add_done_callback(lambda done: loop.call_soon_threadsafe(self._fetched, done))
 
     def _fetched(self, done: Future[bytes]) -> None:
-        self._reading = False
+        self._busy = False
         if not self._current():
             return
         if done.exception() is not None:
