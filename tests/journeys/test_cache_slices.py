@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edgewise.cli.cached_text import cached_text
+from edgewise.router.caching import looked_at
 from journeys.conftest import StartOrigin
 from support.edgewise_process import wait_until
 from support.in_process import InProcessEngine
@@ -540,3 +542,14 @@ def test_a_route_that_compresses_sends_slices_as_they_are(origin: StartOrigin, e
     for _ in range(2):
         answer = ask(running, "Accept-Encoding: gzip")
         assert (answer.get("content-encoding"), answer.body) == (None, film.body)
+
+
+def test_explain_tells_of_the_slices_there_are(origin: StartOrigin, engine: StartEngine) -> None:
+    film = RangeOrigin(SIZE)
+    running = engine(origin(film))
+    ranged(running, 150_000, 150_009)
+    settled(running)
+    found = running.on_loop(lambda: looked_at("http://a.example/film", running.table.routes))
+    (held,) = found[0]["held"]
+    assert (held["status"], held["content"], held["slice"], held["slices"]) == (200, SIZE, SLICE, 1)
+    assert "in slices of 100000, 1 of them in memory" in cached_text({"workers": [{"worker": 0, "routes": found}]})

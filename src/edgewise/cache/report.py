@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from edgewise.cache.key import Keys, purge_url
 from edgewise.cache.memory import recency
+from edgewise.cache.slicing import count, slice_key
 from edgewise.cache.stored import Stored
 from edgewise.cache.tags import split_ids
 from edgewise.cache.tiers import Tiers
@@ -48,7 +49,8 @@ def _held(store: Tiers, key: bytes, now: float) -> list[dict[str, Any]]:
     for name in memory | disk:
         tiers = ["memory"] * (name in memory) + ["disk"] * (name in disk)
         held = [tier[name] for tier in (memory, disk) if name in tier]
-        told.append({"in": tiers, **_of(max(held, key=recency), now)})
+        latest = max(held, key=recency)
+        told.append({"in": tiers, **_of(latest, now), **_slices(store, latest)})
     return told
 
 
@@ -56,6 +58,14 @@ def _schemes(text: str) -> tuple[bytes, ...]:
     """Return the scheme that a URL names, else both."""
     named = text.strip().lower().partition("://")[0].encode("latin-1")
     return (named,) if named in _BOTH else _BOTH
+
+
+def _slices(store: Tiers, stored: Stored) -> dict[str, int]:
+    """Return how large the slices are that an object is kept in, and how many this worker has in memory."""
+    if not stored.slice:
+        return {}
+    keys = [slice_key(stored, number) for number in range(count(stored))]
+    return {"slice": stored.slice, "slices": sum(store.memory.get(key) is not None for key in keys)}
 
 
 def _of(stored: Stored, now: float) -> dict[str, Any]:

@@ -26,6 +26,8 @@ def _held(held: dict[str, Any]) -> str:
     fresh = f"fresh for {held['ttl']} s" if held["ttl"] > 0 else f"stale for {-held['ttl']} s"
     where = [] if held.get("in", ["memory"]) == ["memory"] else [f"in {' and on '.join(held['in'])}"]
     parts = [*where, f"status {held['status']}", fresh, f"age {held['age']} s", f"{held['content']} bytes of content"]
+    if "slice" in held:
+        parts.append(f"in slices of {held['slice']}, {held['slices']} of them in memory")
     if held["vary"]:
         parts.append(f"varies on {', '.join(held['vary'])}")
     if held["tags"]:
