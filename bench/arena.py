@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -24,6 +25,9 @@ OPENSSL = (
     "-keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
 )
 BIG_SIZE = 8 * 1024 * 1024
+LARGE_SIZE = 1024 * 1024
+TEXT = json.dumps([{"id": n, "name": f"item {n}", "hash": hash(n * 1.5)} for n in range(400)]).encode()
+"""What is compressed: some 20 KiB of JSON."""
 MESSAGE = b"\0\0\0\0\x40" + b"edgewise" * 8
 """A gRPC message of 64 bytes behind its prefix: not compressed, length in four bytes."""
 
@@ -69,6 +73,9 @@ class Arena:
     def start_origins(self) -> None:
         """The web and gRPC origin (nginx: a fixed body, 8 MiB from memory, a message) and the echo origin (Python)."""
         (self.directory / "big.bin").write_bytes(os.urandom(BIG_SIZE))
+        for name, content in (("text", TEXT), ("large", os.urandom(LARGE_SIZE))):
+            (self.directory / name).mkdir()
+            (self.directory / name / "page.json").write_bytes(content)
         self.write_files()
         (self.directory / "message.bin").write_bytes(MESSAGE)
         (self.directory / "body.json").write_text(BODY)

@@ -9,7 +9,7 @@ import ssl
 import time
 from typing import Any
 
-from bench.arena import BIG_SIZE, BODY, Arena
+from bench.arena import BIG_SIZE, BODY, LARGE_SIZE, TEXT, Arena
 from bench.load import run
 from bench.peers import CACHES, Running
 from bench.processes import wait_until
@@ -48,7 +48,7 @@ def check(running: Running, arena: Arena) -> None:
 
 
 def _check_cache(running: Running) -> None:
-    """The second answer is as old as the first, whatever cookie comes with the request."""
+    """The second answer is as old as the first, whatever cookie comes with the request. Text is compressed."""
     plain = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
     found = []
     with contextlib.closing(plain):
@@ -58,6 +58,17 @@ def _check_cache(running: Running) -> None:
             _expect(response.read() == BODY.encode(), f"{running.name} answers with another body from its cache")
             found.append(response.getheader("X-Made"))
     _expect(found[0] is not None and found[0] == found[1], f"{running.name} does not cache")
+    with contextlib.closing(plain):
+        # edgewise makes the coded form in the background, and sends the text as it is until then.
+        wait_until(lambda: _coded(plain), 10, f"{running.name} to compress", running.tree)
+        large = _get(plain, "/cached/large/page.json")
+        _expect(len(large) == LARGE_SIZE, f"{running.name} damaged {LARGE_SIZE} bytes")
+
+
+def _coded(connection: http.client.HTTPConnection) -> bool:
+    connection.request("GET", "/cached/text/page.json", headers={"Host": "a.example", "Accept-Encoding": "gzip, br"})
+    response = connection.getresponse()
+    return len(response.read()) < len(TEXT) // 2 and response.getheader("Content-Encoding") in ("gzip", "br")
 
 
 def _check_fields(running: Running, first: dict[str, Any], second: dict[str, Any]) -> None:

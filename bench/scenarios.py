@@ -124,6 +124,18 @@ def _bodies(running: Running, arena: Arena, seconds: float) -> Sample:
     )
 
 
+def _large_hits(running: Running, arena: Arena, seconds: float) -> Sample:
+    """CPU seconds a GiB of a cached answer of 1 MiB."""
+    return _timed(
+        running,
+        lambda: wrk(
+            _url(running, "/cached/large/page.json"), seconds=seconds, directory=arena.directory, connections=8
+        ),
+        lambda done: done.bytes / GIB,
+        1,
+    )
+
+
 def _file_bodies(running: Running, arena: Arena, seconds: float) -> Sample:
     """CPU seconds a GiB of a file of 8 MiB."""
     return _timed(
@@ -266,6 +278,14 @@ SCENARIOS = (
         1.0,
         peers=CACHES,
     ),
+    Scenario(
+        "hit-coded",
+        "cached answer of 20 KB, compressed for the client",
+        MICROSECONDS,
+        _requests(_wrk("/cached/text/page.json", headers=("Accept-Encoding: gzip, br",))),
+        peers=CACHES,
+    ),
+    Scenario("hit-large", "cached answer of 1 MiB", PER_GIB, _large_hits, peers=CACHES),
     Scenario("websocket", "WebSocket message, there and back", "CPU µs a message", _requests(_websockets)),
     Scenario(
         "flood",
