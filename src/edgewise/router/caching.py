@@ -175,7 +175,22 @@ def route_cache(
     `compression` is the route's, `added` are fields that clients get with all that is stored; `authenticated`: servers
     are told who asks.
     """
-    settings = CacheSettings(
+    settings = _settings(spec, added, authenticated=authenticated)
+    keys = _key_settings(name, spec)
+    kept = before[name].cache if name in before else None
+    same = (settings, keys, compression)
+    if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings, kept.compression) == same:
+        return kept
+    common = (shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
+    policy = BrowserPolicy(settings.browser) if settings.browser else None
+    view = View(policy, settings.hide, compression, added)
+    if compression is None:
+        return HttpCache(*common, view if policy is not None or settings.hide or added else None)
+    return CodingCache(*common, view, compression, aside)
+
+
+def _settings(spec: RouteCacheSpec, added: tuple[Field, ...], *, authenticated: bool) -> CacheSettings:
+    return CacheSettings(
         targets=_names(spec.targets),
         default_ttl=spec.default_ttl,
         status_ttl={int(status): seconds for status, seconds in spec.status_ttl.items()},
@@ -194,8 +209,11 @@ def route_cache(
         most_bytes=spec.max_object,
         slice=spec.slice,
     )
+
+
+def _key_settings(name: str, spec: RouteCacheSpec) -> KeySettings:
     query, ignored = _query(spec)
-    keys = KeySettings(
+    return KeySettings(
         partition=name.encode(),
         query=query,
         ignore_query=ignored,
@@ -207,16 +225,6 @@ def route_cache(
         device=tuple(kind.encode() for kind in spec.device),
         languages=_names(spec.languages),
     )
-    kept = before[name].cache if name in before else None
-    same = (settings, keys, compression)
-    if isinstance(kept, HttpCache) and (kept.settings, kept.key_settings, kept.compression) == same:
-        return kept
-    common = (shared.tiers, settings, keys, shared.purged, within(spec.purge_from))
-    policy = BrowserPolicy(settings.browser) if settings.browser else None
-    view = View(policy, settings.hide, compression, added)
-    if compression is None:
-        return HttpCache(*common, view if policy is not None or settings.hide or added else None)
-    return CodingCache(*common, view, compression, aside)
 
 
 def clearing(kinds: Sequence[str]) -> tuple[Field, ...]:
