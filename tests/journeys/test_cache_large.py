@@ -264,6 +264,34 @@ def test_large_slices_are_files_of_their_own(origin: StartOrigin, engine: StartE
     assert ask(running).body == film.body
 
 
+@pytest.mark.parametrize("size", ["100KB", "1MB"])
+def test_the_next_start_finds_an_object_with_its_slices(origin: StartOrigin, engine: StartEngine, size: str) -> None:
+    film = RangeOrigin(SIZE)
+    server = origin(film)
+    before = engine(server, f'slice = "{size}"')
+    assert ask(before, "Range: bytes=1500000-2499999").body == film.body[1_500_000:2_500_000]
+    settled(before)
+    assert before.table.caches.disk.flush(15.0)
+    asked = len(film.ranges)
+    after = engine(server, f'slice = "{size}"')
+    found = ask(after, "Range: bytes=1600000-2400000")
+    assert (found.status, found.body, how(found)) == (206, film.body[1_600_000:2_400_001], "hit")
+    assert len(film.ranges) == asked
+
+
+def test_a_slice_whose_file_is_damaged_is_fetched_again(
+    origin: StartOrigin, engine: StartEngine, tmp_path: Path
+) -> None:
+    film = RangeOrigin(SIZE)
+    running = engine(origin(film), 'slice = "1MB"')
+    ask(running)
+    settled(running)
+    for path in bodies(tmp_path):
+        path.write_bytes(b"")
+    assert ask(running).body == film.body
+    assert len(film.ranges) == 6
+
+
 # ---- by other protocols ----------------------------------------------------------------------------------------------
 
 
