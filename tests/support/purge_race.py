@@ -30,6 +30,11 @@ servers = ["127.0.0.1:ORIGIN"]
 upstream = "origin"
 cache = {}
 """
+DISK = """
+[cache]
+disk = "1GB"
+directory = "cache"
+"""
 OLD, NEW = b"old value.", b"new value."
 PATIENCE = 60.0
 """Seconds for any step of a try."""
@@ -139,11 +144,12 @@ class Race:
         self.outcome.stale += sum(answer != NEW for answer in answers)
 
 
-async def race(directory: Path, tries: int, at_once: int) -> Outcome:
-    """Start an origin and an edgewise, and do so many tries."""
+async def race(directory: Path, tries: int, at_once: int, *, disk: bool = False) -> Outcome:
+    """Start an origin and an edgewise, with `disk` one whose workers share a disk, and do so many tries."""
     origin, port = Origin(workers=2), free_port()
+    toml = TOML + DISK if disk else TOML
     async with await asyncio.start_server(origin.serve, "127.0.0.1", port):
-        edgewise = await asyncio.to_thread(EdgewiseProcess, TOML.replace("ORIGIN", str(port)), directory)
+        edgewise = await asyncio.to_thread(EdgewiseProcess, toml.replace("ORIGIN", str(port)), directory)
         try:
             running = Race(edgewise, origin)
             await running.run(tries, at_once)
