@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from asyncio import AbstractEventLoop
 from bisect import bisect_right
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -15,6 +14,7 @@ from edgewise.proxy.wire import Buffer
 
 if TYPE_CHECKING:
     from edgewise.contracts.cache import Body
+    from edgewise.proxy.engine import Engine
 
 _PIECE = 262144
 """Bytes given to a client at once: what it does not take is copied."""
@@ -104,12 +104,12 @@ class Content:
 class FilePieces:
     """Content that is in a file. What the page cache does not have is read by a thread first."""
 
-    __slots__ = ("_error", "_file", "_loop", "_more", "_reading", "size", "whole")
+    __slots__ = ("_engine", "_error", "_file", "_more", "_reading", "size", "whole")
 
-    def __init__(self, file: FileIO, size: int, loop: AbstractEventLoop, more: Callable[[], None]) -> None:
-        """`more` is called once a piece can be had that could not."""
+    def __init__(self, file: FileIO, size: int, engine: Engine, more: Callable[[], None]) -> None:
+        """`more` is called once a piece can be had that could not. A piece is gone when the engine reads anew."""
         self._file = file
-        self._loop = loop
+        self._engine = engine
         self._more = more
         self._reading = False
         self._error: BaseException | None = None
@@ -124,7 +124,7 @@ class FilePieces:
         if self._error is not None:
             raise OSError(str(self._error))
         size = min(end - start, _PIECE)
-        piece = memoryview(bytearray(size))
+        piece = self._engine.scratch[:size]
         try:
             read = os.preadv(self._file.fileno(), [piece], start, os.RWF_NOWAIT)
         except BlockingIOError:
@@ -141,7 +141,7 @@ class FilePieces:
             return
         self._reading = True
         reading = threads.submit(os.pread, self._file.fileno(), size, start)
-        reading.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._fetched, done))
+        reading.add_done_callback(lambda done: self._engine.loop.call_soon_threadsafe(self._fetched, done))
 
     def _fetched(self, done: Future[bytes]) -> None:
         self._reading = False

@@ -144,7 +144,7 @@ class Slices:
         file = self._cache.open_body(part)
         if file is None:
             return False
-        self._held[number] = FilePieces(file, part.length, self._exchange.client.engine.loop, self.more)
+        self._held[number] = FilePieces(file, part.length, self._exchange.client.engine, self.more)
         return True
 
     # ---- fetching ----------------------------------------------------------------------------------------------------
