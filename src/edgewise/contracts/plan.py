@@ -139,8 +139,8 @@ class Plan:
 
     __slots__ = (
         "answer", "body", "cached", "close", "coding", "expect", "file", "forwarded_for", "forwarded_proto", "grpc",
-        "head", "idempotent", "is_head", "log", "prototype", "rendered", "request", "responses", "route", "simple",
-        "tls_key", "trace", "tunnel", "upgrade", "upstream",
+        "head", "idempotent", "is_head", "log", "prototype", "rendered", "request", "responses", "revised", "route",
+        "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -183,6 +183,8 @@ class Plan:
         """What the head says to the route's cache; filled on first use."""
         self.grpc: GrpcRequest | None = None
         """Of a gRPC or gRPC-Web request; such a plan has no prototype."""
+        self.revised: RequestHead | None = None
+        """The request as filters left it, where they changed it: what the cache goes by."""
         self.prototype: Prototype | None = None
         """What the plan shares with those of other targets; None where it shares nothing."""
 

@@ -25,7 +25,7 @@ def look(exchange: Exchange) -> bool:
     assert cache is not None
     request, now = plan.cached, time()
     if request is None:
-        request = plan.cached = cache.request(plan.request, _scheme(exchange), plan.coding)
+        request = plan.cached = cache.request(plan.revised or plan.request, _scheme(exchange), plan.coding)
     if request is not None and not plan.close and plan.request.minor and not exchange.client.closing:
         whole = cache.at_once(request, now)
         if whole is not None:
@@ -84,7 +84,8 @@ def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, 
 
 def passed(exchange: Exchange, cache: RouteCache, plan: ResponsePlan) -> None:
     """A server answered a request that the cache let pass."""
-    cache.passed(exchange.plan.request, _scheme(exchange), plan.response)
+    asked = exchange.plan
+    cache.passed(asked.revised or asked.request, _scheme(exchange), plan.response)
 
 
 def _scheme(exchange: Exchange) -> bytes:

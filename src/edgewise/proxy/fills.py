@@ -362,7 +362,7 @@ def _as_it_is(route: Route, response: ResponseHead, length: int, own: bytes) -> 
 def _fetching_plan(exchange: Exchange, asked: Asked) -> Plan:
     """Return the plan of a GET with these fields, on the way of the exchange's own route."""
     original = exchange.plan
-    request = original.request
+    request = original.revised or original.request
     lines = request.lines.revised(before=asked.fields, after=(), body=NO_BODY, keep_alive=True, telling=True)
     head = RequestHead(b"GET", request.target, request.path, request.query, request.minor, lines)
     plan = copy(original)

@@ -201,6 +201,7 @@ def _revise(exchange: Exchange, request: Request) -> None:
     if plan.answer is not None or plan.file is not None:  # nothing is sent on; another path may lead to another file
         exchange.plan = plans.file_plan(plan, head, head.target) if moved and plan.file is not None else plan
         return
+    plan.revised, plan.cached = head, None
     plan.trace, plan.forwarded_for, plan.forwarded_proto, plan.simple = None, None, False, False
     target = head.target if moved else plan.head.split(b" ", 2)[1]
     plan.head = plans.request_bytes(plan, head, target, trusted=exchange.client.plans.trusted)
