@@ -1,0 +1,1 @@
+"""A shop: products, with pages, an API and an admin."""

@@ -1,0 +1,10 @@
+"""The app as edgewise runs it."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+app = get_wsgi_application()
