@@ -6,11 +6,12 @@ What the page cache does not have is read by a thread first, so that a slow disk
 from __future__ import annotations
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgewise.proxy import lifecycle
+from edgewise.proxy.pieces import threads
 from edgewise.proxy.wire import FOREVER, WOULD_BLOCK
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ _MOMENT = 0.1
 """Seconds within which a file that is written to has its new size: it has its new time a little earlier."""
 _TURN = 1 << 20
 """Bytes sent before others have their turn; the kernel is asked to send as many in one go."""
-threads = ThreadPoolExecutor(4, "files")
-"""Read from disk for whoever would wait for it."""
 _probe = bytearray(1)
 
 

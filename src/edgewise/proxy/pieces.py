@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
-from edgewise.proxy.file_source import threads
 from edgewise.proxy.wire import Buffer
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 _PIECE = 262144
 """Bytes given to a client at once: what it does not take is copied."""
 _NOTHING = memoryview(b"")
+threads = ThreadPoolExecutor(4, "files")
+"""Read from disk for whoever would wait for it."""
 
 
 class Pieces(Protocol):
