@@ -363,11 +363,14 @@ class HttpCache:
             self._refuse(request, "purged while it was fetched, older than what is stored, or larger than the memory")
 
     def open_body(self, stored: Stored) -> FileIO | None:
-        """Return the file that holds the content of a stored answer; None: it is gone, and so is the answer."""
+        """Return the file that holds the content of a stored answer; None: it is gone, so ask `find` again.
+
+        Another worker stored a later one, or room was needed on disk.
+        """
         disk = self._store.disk
         file = None if disk is None else disk.open_body(stored)
         if file is None:
-            self._store.discard(stored)
+            self._memory.discard(stored)
         return file
 
     def outgrew(self, request: CacheRequest) -> None:

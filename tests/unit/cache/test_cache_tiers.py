@@ -174,6 +174,24 @@ def test_an_answer_whose_file_is_gone_is_gone(tmp_path: Path) -> None:
     assert worker.use() is Use.FETCH
 
 
+def test_an_answer_whose_file_another_worker_replaced_gives_way_to_the_later_one(pair: tuple[Worker, Worker]) -> None:
+    one, other = pair
+    one.answered(content=b"x" * 1_000_000)
+    before = one.cache.find(one.request(), NOW + 1).stored
+    head = response_head({"Date": date(NOW + 2), **LINES, "Content-Length": "900000"})
+    found = other.cache.find(other.request(), NOW + 2)
+    other.receive(other.request(), found._replace(use=Use.FETCH, stored=None), head, b"y" * 900_000, NOW + 2)
+    assert one.cache.open_body(before) is None  # type: ignore[arg-type]
+    later = one.cache.find(one.request(), NOW + 3)
+    assert later.use is Use.HIT
+    file = one.cache.open_body(later.stored)  # type: ignore[arg-type]
+    assert file is not None
+    with file:
+        assert file.read() == b"y" * 900_000
+    one.tiers.discard(before)  # type: ignore[arg-type]
+    assert Worker(one.disk.directory).use() is Use.HIT  # type: ignore[union-attr]
+
+
 def test_a_workers_own_purge_is_heeded_before_it_has_a_number(pair: tuple[Worker, Worker]) -> None:
     one, other = pair
     one.answered()

@@ -136,7 +136,7 @@ class DiskStore:
         return False
 
     def discard(self, stored: Stored) -> None:
-        """Remove what is stored under the key of a response: it is not found any more on return."""
+        """Remove a response: it is not found any more on return, unless another worker has stored a later one."""
         self._writer.discard(stored)
 
     def touch(self, stored: Stored) -> None:

@@ -66,11 +66,14 @@ class Writer:
         return True
 
     def discard(self, stored: Stored) -> None:
-        """Remove what is stored under its key, or about to be: it is not found any more on return."""
+        """Remove an object, written or about to be: it is not found any more on return, though a later one may be."""
+        name = layout.hash_of(stored.key)
         with self._lock:
             if stored.key in self._jobs:
                 self._jobs[stored.key].cancelled = True
-            self._files.remove(layout.hash_of(stored.key))
+            head = self._files.head(name)
+            if head is None or head.metadata.received <= stored.received:
+                self._files.remove(name)
         self.remove(stored.file)
 
     def remove(self, file: str) -> None:
