@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -417,6 +418,28 @@ def test_a_slice_of_another_length_than_its_head_says_is_not_stored(
             client.reader.exactly(SIZE)
         assert film.body.startswith(client.reader.buffer)
     settled(running)
+    film.answers.clear()
+    assert ask(running).body == film.body
+
+
+@pytest.mark.parametrize("by", [-10, 10])
+def test_a_first_slice_of_another_length_than_its_head_says_is_no_answer(
+    origin: StartOrigin, engine: StartEngine, by: int
+) -> None:
+    film = RangeOrigin(SIZE)
+    part = film.body[: 100_000 + by]
+    head = f"HTTP/1.1 206 Partial Content\r\nETag: {film.etag}\r\nCache-Control: max-age=60\r\n"
+    head += f"Content-Range: bytes 0-99999/{SIZE}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    film.answers = {FIRST: head.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(part), part)}
+    running = engine(origin(film))
+    for _ in range(2):
+        with running.client() as client:
+            client.send(get("/film", "a.example"))
+            with contextlib.suppress(ClosedEarly):
+                client.reader.until(b"\r\n\r\n")
+                client.reader.exactly(SIZE)
+            assert film.body.startswith(client.reader.buffer)
+        settled(running)
     film.answers.clear()
     assert ask(running).body == film.body
 

@@ -65,7 +65,7 @@ class Slices:
         """Send the head once there is something to send behind it: until then, all can still turn out otherwise."""
         number = self._start // self._stored.slice
         self._status = status
-        if fill is not None and fill.number == number:
+        if fill is not None and fill.number == number and fill.content is not None:
             self._follow(number, fill)
             self.came(fill)
             return
