@@ -213,6 +213,8 @@ class PurgesHeard(msgspec.Struct, tag="purges_heard"):
     """From the control process: every worker has done what nodes published up to here."""
 
     cursor: int
+    history: str
+    """Of the engine, in which the cursor means something."""
     known: float
     """Monotonic seconds up to which nothing more was published; 0: not known."""
 

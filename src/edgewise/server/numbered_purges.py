@@ -16,7 +16,11 @@ class NumberedPurges:
     """Kept up to date whether or not a route caches, since one may from the next reload on."""
 
     def __init__(self, purges: Purges | None, *, caught_up: bool) -> None:
-        """`purges` as the supervisor had them at the fork. Until it is `caught_up` nothing is used from disk."""
+        """`purges` as the supervisor had them at the fork, None where it gives no numbers.
+
+        Until it is `caught_up` nothing is used from disk.
+        """
+        self._numbering = purges is not None
         self._purges = purges if purges is not None else Purges()
         self._behind = not caught_up
         self._pending = int(self._behind)
@@ -31,7 +35,7 @@ class NumberedPurges:
 
     def told(self) -> None:
         """A purge of this worker is on its way to get its number."""
-        if self._disk is not None:
+        if self._numbering:
             self._wait(1)
 
     def numbered(self, marks: Iterable[Mark]) -> None:

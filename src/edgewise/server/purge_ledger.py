@@ -25,12 +25,12 @@ class PurgeLedger:
         timers: Timers,
         bound: Callable[[], float],
         validate: Callable[[], None],
-        keep: Callable[[int], None] = lambda cursor: None,
-        cursor: int | None = None,
+        keep: Callable[[int, str], None] = lambda cursor, history: None,
+        heard: tuple[int, str] | None = None,
     ) -> None:
         """Call `validate` once in each `bound()` seconds in which it is not known what was purged.
 
-        `keep(cursor)` keeps how far purges were heard beyond the end of this process; `cursor` is what was kept.
+        `keep(cursor, history)` keeps how far purges were heard beyond the end of this process; `heard` was kept so.
         """
         self._timers = timers
         self._bound = bound
@@ -39,8 +39,12 @@ class PurgeLedger:
         self._numbers = itertools.count(1)
         self.waiting: dict[int, m.PurgeTold] = {}
         """Not known to be published."""
-        self.cursor = cursor
+        self.cursor: int | None = None
         """Every worker has done what was published up to here; None: nothing is known."""
+        self.history = ""
+        """Of the engine, in which the cursor means something."""
+        if heard is not None:
+            self.cursor, self.history = heard
         self._due = timers.clock() + bound()
         self._cut_off = False
         timers.after(bound(), self._look)
@@ -59,11 +63,11 @@ class PurgeLedger:
         for number in numbers:
             self.waiting.pop(number, None)
 
-    def heard(self, cursor: int, known: float) -> None:
+    def heard(self, cursor: int, history: str, known: float) -> None:
         """Note that purges up to a cursor were done, and that there were no others up to the time `known`."""
-        if cursor != self.cursor:
-            self._keep(cursor)
-        self.cursor = cursor
+        if (cursor, history) != (self.cursor, self.history):
+            self._keep(cursor, history)
+        self.cursor, self.history = cursor, history
         self._due = max(self._due, known + self._bound())
         if known and self._cut_off:
             self._cut_off = False

@@ -50,7 +50,7 @@ class Purging:
             return PurgeLedger(timers, self._offline, self._validate)
         engine = without_password(config.state.url)
         keep = partial(self._log.heard, engine)
-        return PurgeLedger(timers, self._offline, self._validate, keep, self._log.cursor(engine))
+        return PurgeLedger(timers, self._offline, self._validate, keep, self._log.heard_of(engine))
 
     def _offline(self) -> float:
         return self._supervisor.generation.config.cache.offline
@@ -138,6 +138,7 @@ class Purging:
         """Let what is on disk be used: nothing that was purged elsewhere is among it, or all of it is validated."""
         if not self.caught_up:
             self.caught_up = True
+            log.info("what is on disk is used: what other nodes purged meanwhile is known, or all of it is validated")
             children = self._supervisor.children
             for worker in children.workers:
                 children.send(worker, m.PurgesCaughtUp())
@@ -152,7 +153,7 @@ class Purging:
     def heard(self, told: m.PurgesHeard) -> None:
         """Note how far other nodes' purges were heard."""
         if self.ledger is not None:
-            self.ledger.heard(told.cursor, told.known)
+            self.ledger.heard(told.cursor, told.history, told.known)
             if told.known:
                 self._know()
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from secrets import token_hex
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ log = logging.getLogger("edgewise.cache")
 TOPIC = "cache-purges"
 POSITIONS = "cache-purge-positions"
 """Topic on which nodes say how far they are, where somebody waits for that."""
+HISTORY = "cache-purges-history"
+"""Key of what an engine loses where it loses what was published: cursors of before mean nothing then."""
 _RETRY = 1.0
 _LOOK = 1.0
 """Seconds between two looks at whether everything was heard."""
@@ -71,6 +74,7 @@ class SharedPurges:
         self._state = state
         self._node = node
         self._cursor = ledger.cursor
+        self._history = ledger.history
         self._waiting = list(ledger.waiting.values())
         self._more = asyncio.Event()
         self._purge = purge
@@ -217,9 +221,11 @@ class SharedPurges:
         """Do what other nodes tell, from where this node is; where that is not known, begin with nothing stored."""
         while True:
             try:
-                if self._cursor is None:
+                history = await history_of(engine)
+                if self._cursor is None or history != self._history:
                     now = await engine.last(TOPIC)
                     await self._purge(_EVERYTHING)
+                    self._history = history
                     self._note(now)
                 assert self._cursor is not None
                 await self._tell_position(engine)
@@ -249,7 +255,7 @@ class SharedPurges:
         """Have the supervisor keep how far this node is."""
         self._cursor = cursor
         newest, at = self._looked
-        self._send(m.PurgesHeard(cursor, at if cursor >= newest else 0.0))
+        self._send(m.PurgesHeard(cursor, self._history, at if cursor >= newest else 0.0))
 
     async def _look(self, engine: StateEngine) -> None:
         """Find out whether everything was heard. Raises ReplayGap where the engine lost what had been."""
@@ -257,9 +263,9 @@ class SharedPurges:
             now, before = monotonic(), self._cursor
             with contextlib.suppress(StateUnavailable):
                 newest = await engine.last(TOPIC)
-                if before is not None and newest < before:
+                if before is not None and (newest < before or await history_of(engine) != self._history):
                     self._cursor = None
-                    raise ReplayGap(f"the engine knows of {newest} purges, this node of {before}")
+                    raise ReplayGap(f"the engine lost purges: it knows of {newest}, this node of {before}")
                 self._looked = newest, now
                 if self._cursor is not None:
                     self._note(self._cursor)
@@ -274,6 +280,16 @@ class SharedPurges:
                         self._positions[position.node] = position.cursor
                         self._moved.set()
             await asyncio.sleep(_RETRY)
+
+
+async def history_of(engine: StateEngine) -> str:
+    """Return what names the engine's history, as the first node that asked began it. Raises StateUnavailable."""
+    if await engine.get(HISTORY) is None:
+        await engine.compare_and_set(HISTORY, token_hex(16).encode(), 0)
+    found = await engine.get(HISTORY)
+    if found is None:
+        raise StateUnavailable("it lost what it was just told")
+    return found.value.decode("latin-1")
 
 
 def opened(payload: bytes) -> Told:

@@ -189,15 +189,15 @@ def test_a_directory_that_was_removed_is_made_anew(tmp_path: Path) -> None:
 
 def test_how_far_other_nodes_were_heard_is_known_for_the_same_engine(tmp_path: Path) -> None:
     log = opened(tmp_path)
-    assert log.cursor("nats://one") is None
-    log.heard("nats://one", 7)
-    log.heard("nats://one", 8)
+    assert log.heard_of("nats://one") is None
+    log.heard("nats://one", 7, "h")
+    log.heard("nats://one", 8, "h")
     again = opened(tmp_path)
-    assert again.cursor("nats://one") == 8
-    assert again.cursor("nats://two") is None
-    assert opened(tmp_path).cursor("nats://one") == 8, "it is written anew too"
+    assert again.heard_of("nats://one") == (8, "h")
+    assert again.heard_of("nats://two") is None
+    assert opened(tmp_path).heard_of("nats://one") == (8, "h"), "it is written anew too"
     (tmp_path / NAME).write_bytes(b"damaged")
-    assert opened(tmp_path).cursor("nats://one") is None
+    assert opened(tmp_path).heard_of("nats://one") is None
 
 
 def test_a_rule_that_is_new_is_told(tmp_path: Path) -> None:

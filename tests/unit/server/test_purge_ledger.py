@@ -52,11 +52,11 @@ def test_without_word_what_is_stored_is_validated_once_in_each_time() -> None:
 def test_word_moves_the_bound_and_counts_from_when_it_was_true() -> None:
     clocked = Clocked()
     clocked.until(109.0)
-    clocked.ledger.heard(5, 106.0)
+    clocked.ledger.heard(5, "h", 106.0)
     assert clocked.ledger.cursor == 5
     clocked.until(117.0)
     assert clocked.validated == [116.0]
-    clocked.ledger.heard(6, 0.0)
+    clocked.ledger.heard(6, "h", 0.0)
     assert clocked.ledger.cursor == 6
     clocked.until(127.0)
     assert clocked.validated == [116.0, 126.0], "a purge that was done does not tell that there are no others"
@@ -75,3 +75,17 @@ def test_what_another_release_tells_concerns_everything() -> None:
     assert opened(sent) == Told("n", [A, B], False)
     for odd in (b"", b"{}", sent.replace(b'"tag"', b'"moon"'), sent.replace(b'"a"', '"€"'.encode())):
         assert opened(odd).purges == [m.PurgeSpec("all")]
+
+
+def test_how_far_others_were_heard_is_kept_when_it_changes_and_taken_up_again() -> None:
+    kept: list[tuple[int, str]] = []
+    timers = Timers(lambda: 100.0)
+    ledger = PurgeLedger(
+        timers, lambda: 10.0, lambda: None, lambda cursor, history: kept.append((cursor, history)), (5, "first")
+    )
+    assert (ledger.cursor, ledger.history) == (5, "first")
+    ledger.heard(5, "first", 0.0)
+    ledger.heard(6, "first", 0.0)
+    ledger.heard(6, "first", 99.0)
+    ledger.heard(6, "second", 0.0)
+    assert kept == [(6, "first"), (6, "second")]

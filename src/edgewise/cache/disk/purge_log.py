@@ -59,10 +59,11 @@ class _Purged(msgspec.Struct, array_like=True, tag="purged"):
 
 
 class _Heard(msgspec.Struct, array_like=True, tag="heard"):
-    """How far purges of other nodes were heard, at which engine."""
+    """How far purges of other nodes were heard, at which engine and in which of its histories."""
 
     engine: str
     cursor: int
+    history: str
 
 
 class _Ended(msgspec.Struct, array_like=True, tag="ended"):
@@ -88,7 +89,7 @@ class PurgeLog:
         self._complained = -_QUIET
         self._rules: list[bytes] | None = None
         """None: nothing that is stored is used."""
-        self._heard: tuple[str, int] | None = None
+        self._heard: tuple[str, int, str] | None = None
         self.purges = Purges()
         """What is to be heeded of all that was purged."""
         self._load()
@@ -123,7 +124,7 @@ class PurgeLog:
             case _Purged():
                 self.purges.restore(Mark(record.number, Kind(record.kind), record.value, record.soft_at))
             case _Heard():
-                self._heard = record.engine, record.cursor
+                self._heard = record.engine, record.cursor, record.history
 
     def _begin_anew(self) -> None:
         """Have nothing be used that is stored now."""
@@ -171,15 +172,15 @@ class PurgeLog:
 
     # ---- other nodes -------------------------------------------------------------------------------------------------
 
-    def heard(self, engine: str, cursor: int) -> None:
+    def heard(self, engine: str, cursor: int, history: str) -> None:
         """Keep how far purges of other nodes were heard: they were added before."""
-        if self._heard != (engine, cursor):
-            self._heard = engine, cursor
-            self._append([_Heard(engine, cursor)])
+        if self._heard != (engine, cursor, history):
+            self._heard = engine, cursor, history
+            self._append([_Heard(engine, cursor, history)])
 
-    def cursor(self, engine: str) -> int | None:
-        """Return how far purges were heard at this engine; None where that is not known."""
-        return self._heard[1] if self._heard is not None and self._heard[0] == engine else None
+    def heard_of(self, engine: str) -> tuple[int, str] | None:
+        """Return how far purges were heard at this engine, in which history; None where that is not known."""
+        return self._heard[1:] if self._heard is not None and self._heard[0] == engine else None
 
     # ---- the file ----------------------------------------------------------------------------------------------------
 
