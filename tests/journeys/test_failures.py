@@ -132,12 +132,13 @@ def test_a_flood_of_interim_answers_is_a_502(proxied, flood: bytes) -> None:
         assert client.ask(get()).status == 502
 
 
-def test_some_interim_answers_are_fine_and_early_hints_pass_on(proxied) -> None:
+def test_some_interim_answers_are_fine_and_pass_on_but_for_100(proxied) -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n"
-    edgewise, _ = proxied(b"HTTP/1.1 102 Processing\r\n\r\n" * 5 + hints + OK)
+    working = b"HTTP/1.1 102 Processing\r\n\r\n"
+    edgewise, _ = proxied(b"HTTP/1.1 100 Continue\r\n\r\n" + working * 5 + hints + OK)
     with edgewise.client() as client:
         reply = client.ask(get())
-        assert (reply.status, reply.interim) == (200, [hints])
+        assert (reply.status, reply.interim) == (200, [working] * 5 + [hints])
     with edgewise.client() as client:
         assert client.ask(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").interim == []
 

@@ -291,14 +291,14 @@ def finished_head(exchange: Exchange, plan: ResponsePlan, head: bytes | None = N
 
 
 def _interim(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:
-    """1xx: upgrade on a valid 101, pass 103 on, swallow the rest (RFC 9110 section 15.2)."""
+    """1xx: upgrade on a valid 101, swallow 100 (asked for here), pass the rest on (RFC 9110 section 15.2)."""
     if plan.status == 101:
         wanted = exchange.plan.upgrade
         if wanted is None or plan.response.upgrade is None or plan.response.upgrade.lower() != wanted:
             return attempts.failed(exchange, 502, "upstream-head", "101 without a matching upgrade")
         one = cast("UpstreamConnection", connection)  # HTTP/2 has no 101
         return tunnel.upgrade(exchange, one, finished_head(exchange, plan), rest)
-    if plan.status == 103 and exchange.plan.request.minor:
+    if plan.status != 100 and exchange.plan.request.minor:
         exchange.client.send_interim(plan.head)
     connection.after_interim(rest)
     return None
