@@ -255,7 +255,7 @@ class HttpCache:
             if self.settings.etag and stored.status == 200 and response.get(b"etag") is None:
                 stored.digest = ContentTag(weak=self.settings.etag == "weak")
             return Receipt(Fate.SHARED, stored, line)
-        self._store.put(stored, epoch)
+        self._keep(request, stored, epoch)
         return Receipt(Fate.SLICE, stored, line, judged.part)
 
     def _judge_part(
