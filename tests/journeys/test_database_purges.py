@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import threading
 from collections.abc import Callable, Iterator
 
@@ -110,9 +113,10 @@ Start = Callable[..., Running]
 def start(postgres: PostgresServer, edgewise_server: StartEdgewise, origin: StartOrigin) -> Iterator[Start]:
     running: list[Running] = []
 
-    def begin(url: str = "", offline: str = "60s", port: int = 0) -> Running:
+    def begin(url: str = "", offline: str = "60s", port: int = 0, user: str = "edgewise") -> Running:
         shop = Shop(url or made(postgres))
         listened = shop.url.replace(f":{postgres.port}/", f":{port}/") if port else shop.url
+        listened = listened.replace("edgewise@", f"{user}@")
         text = TOML.replace("URL", listened).replace("OFFLINE", offline).replace("ORIGIN", origin(shop).address)
         running.append(Running(edgewise_server(text), shop))
         running[-1].heard()
@@ -228,6 +232,35 @@ def test_a_connection_that_says_nothing_any_more_is_given_up(start: Start, postg
     wait_until(lambda: "are not heard" in shop.edgewise.log, "edgewise misses the database", PATIENCE)
     between.heal()
     shop.is_shown(1)
+
+
+def test_what_was_written_while_there_was_no_control_process_is_purged_by_the_next_one(start: Start) -> None:
+    shop = start()
+    shop.ask("/1")
+    control = shop.edgewise.tree()[-1]  # it is started last
+    os.kill(control, signal.SIGSTOP)
+    shop.writer.execute("UPDATE product SET price = 5 WHERE id = 1")
+    os.kill(control, signal.SIGKILL)
+    shop.heard(2)
+    shop.is_shown(1)
+
+
+def test_metrics_tell_whether_writes_are_heard_and_the_password_is_shown_nowhere(start: Start) -> None:
+    shop = start(user="edgewise:hidden")
+
+    def figure(name: str) -> int:
+        found = re.search(rf"^edgewise_database_{name} (\d+)$", shop.edgewise.admin("/metrics").decode(), re.MULTILINE)
+        return int(found[1]) if found else -1
+
+    wait_until(lambda: figure("listening") == 1, "edgewise says that it listens", PATIENCE)
+    tags = figure("tags_total")
+    shop.writer.execute("UPDATE product SET price = 5 WHERE id = 1")
+    wait_until(lambda: figure("tags_total") == tags + 2, "what was told is counted", PATIENCE)
+    shop.writer.execute("SELECT pg_terminate_backend(%s)", shop.listeners())
+    wait_until(lambda: figure("losses_total") == 1, "the loss is counted", PATIENCE)
+    shop.heard(2)
+    assert b"hidden" not in shop.edgewise.admin("/api/v1/config")
+    assert "hidden" not in shop.edgewise.log
 
 
 def test_a_restarted_database_is_heard_again_and_is_served_from_the_cache_meanwhile(start: Start) -> None:

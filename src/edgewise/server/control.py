@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from edgewise.server.channel import Channel
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
-    from edgewise.server.database import DatabaseListener
     from edgewise.server.generation import Shared
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
@@ -58,7 +57,6 @@ class ControlProcess:
         membership: Membership,
         cluster: ClusterTasks,
         purges: SharedPurges | None,
-        database: DatabaseListener,
     ) -> None:
         self._setup = setup
         self._controller = controller
@@ -67,7 +65,7 @@ class ControlProcess:
         self._membership = membership
         self._cluster = cluster
         self._purges = purges
-        self._database = database
+        self._database = controller.database
         self._stop = asyncio.Event()
         self._prepared: Generation | None = None
         self._link = ChildLink(loop, channel, self._heard, self._stop.set)
@@ -177,7 +175,6 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
     from edgewise.server.cache_keeping import CacheKeeping
     from edgewise.server.cluster import ClusterTasks
     from edgewise.server.controller import Controller
-    from edgewise.server.database import DatabaseListener
     from edgewise.server.health import HealthChecks
     from edgewise.server.keeping import Keeping
     from edgewise.server.membership import Membership
@@ -199,16 +196,7 @@ def run_control(channel: Channel[m.ToChild], setup: ControlSetup) -> int:
             config, memory = setup.generation.config, setup.shared.memory
             controller.disk = CacheKeeping(config, memory, setup.numbered, lambda message: controller.send(message))
         process = ControlProcess(
-            asyncio.get_running_loop(),
-            channel,
-            setup,
-            controller,
-            health,
-            keeping,
-            membership,
-            cluster,
-            purges,
-            DatabaseListener(controller.purges.written),
+            asyncio.get_running_loop(), channel, setup, controller, health, keeping, membership, cluster, purges
         )
         try:
             await process.run()

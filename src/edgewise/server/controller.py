@@ -30,6 +30,7 @@ from edgewise.server import messages as m
 from edgewise.server.answers import Answers
 from edgewise.server.app_caches import AppCaches
 from edgewise.server.cache_looks import CacheLookOrders
+from edgewise.server.database import DatabaseListener
 from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.server.purge_orders import PurgeOrders, checked
 from edgewise.telemetry.layout import (
@@ -67,6 +68,7 @@ class Controller:
         self._sessions = HeldSessionAdmin(generation.config.state)
         self.purges = PurgeOrders(lambda message: self.send(message), AppCaches(generation.config.state))
         self.looks = CacheLookOrders(lambda message: self.send(message))
+        self.database = DatabaseListener(self.purges.written)
         self.cluster: ClusterTasks | None = None
         self.disk: CacheKeeping | None = None
         """What is stored on disk, where something is."""
@@ -233,6 +235,7 @@ class Controller:
             certificates=[(kept.name, kept.not_after, kept.failures) for kept in self._keeping.kept()],
             cluster=self.cluster.figures() if self.cluster is not None else {},
             cache_disk={} if self.disk is None else asdict(self.disk.status()),
+            database=self.database.figures(),
         )
 
     def effective_config(self) -> dict[str, Any]:

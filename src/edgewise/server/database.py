@@ -56,12 +56,20 @@ class DatabaseListener:
         self._purge = purge
         self._url = self._next = ""
         self._offline = self._next_offline = 0.0
+        self._listening = False
+        self._losses = self._purged = 0
         self._tables: frozenset[tuple[str, str]] = frozenset()
         """Of each table that has triggers: its tag, and that of any of its rows."""
         self._waiting: dict[str, None] = {}
         self._more = asyncio.Event()
         self._less = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def figures(self) -> dict[str, int]:
+        """Return how it is doing; nothing where there is no database."""
+        if not self._url:
+            return {}
+        return {"listening": int(self._listening), "losses": self._losses, "tags": self._purged}
 
     def prepare(self, generation: Generation) -> str:
         """Take what a generation says; return why that is impossible, or ""."""
@@ -116,9 +124,11 @@ class DatabaseListener:
                 async with await _connected(url) as connection:
                     await self._begin(connection)
                     log.info("writes to %d tables of %s are heard", len(self._tables), shown)
-                    lost = 0.0
+                    lost, self._listening = 0.0, True
                     await self._hear(connection)
             except (psycopg.Error, OSError, TimeoutError) as error:
+                self._losses += self._listening
+                self._listening = False
                 if not lost:
                     lost = monotonic()
                     log.warning("writes to %s are not heard: %s", shown, str(error).strip() or "it does not answer")
@@ -164,6 +174,7 @@ class DatabaseListener:
             batch, self._waiting = self._waiting, {}
             try:
                 await self._purge(list(batch), False)
+                self._purged += len(batch)
             except (TimeoutError, StateError) as error:
                 log.warning("what was written is not purged everywhere, and tried again: %s", error or "no answer")
                 await asyncio.sleep(_RETRY)

@@ -96,6 +96,11 @@ _CACHE_DISK_FIELDS = (
     ("edgewise_cache_disk_evictions_total", "counter", "Answers on disk that gave way to others.", "evictions"),
     ("edgewise_cache_disk_written_bytes_total", "counter", "Bytes of answers written to disk.", "written"),
 )
+_DATABASE_FIELDS = (
+    ("edgewise_database_listening", "gauge", "1 while writes to the database are heard.", "listening"),
+    ("edgewise_database_losses_total", "counter", "Times that the connection to it was lost.", "losses"),
+    ("edgewise_database_tags_total", "counter", "Tags that were purged since the database was written.", "tags"),
+)
 
 
 def render(
@@ -109,12 +114,13 @@ def render(
     certificates: Sequence[tuple[str, float | None, int]] = (),
     cluster: Mapping[str, int] = {},
     cache_disk: Mapping[str, int] = {},
+    database: Mapping[str, int] = {},
 ) -> str:
     """Return every metric, summed over workers where `worker` is no label.
 
     `routes` maps a route's name to its slot, `endpoints` maps `upstream/server` to its slot (`SlotMap.present`).
     `certificates` are (name, Unix time of its end where there is one, failures in a row). `cluster` holds what
-    _CLUSTER_FIELDS name, `cache_disk` what _CACHE_DISK_FIELDS name, as far as there is anything to tell.
+    _CLUSTER_FIELDS name, `cache_disk` and `database` likewise, as far as there is anything to tell.
     """
     lines = [
         *_family("edgewise_build_info", "gauge", "Always 1.", [(_labels(version=version), 1)]),
@@ -125,6 +131,7 @@ def render(
         *_certificate_lines(certificates),
         *_whole_lines(_CLUSTER_FIELDS, cluster),
         *_whole_lines(_CACHE_DISK_FIELDS, cache_disk),
+        *_whole_lines(_DATABASE_FIELDS, database),
     ]
     return "\n".join(lines) + "\n"
 
