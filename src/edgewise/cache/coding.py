@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from io import FileIO
 
 from edgewise.cache.key import KeySettings
 from edgewise.cache.purges import Purge
@@ -22,6 +23,8 @@ ON_THE_SPOT = 16_384
 """Bytes of content that are encoded at once, a third of a millisecond at most; more is for a thread."""
 MOST_WAITING = 33_554_432
 """Bytes of content that threads have to encode at a time: what comes then goes out as it is, and is tried again."""
+SHARE = 8
+"""A form may take one in so many bytes of the memory."""
 
 Aside = Callable[[Callable[[], bytes], Callable[[bytes | None], None]], None]
 """Have a thread do the first; then, in the loop's own, call the second with what came of it, None where it failed."""
@@ -84,35 +87,49 @@ class CodingCache(HttpCache):
             self._show(stored)
         if stored.forms is None:
             stored.forms = {} if self._qualifies(stored) else dict.fromkeys(self._compression.codings)
-        content = stored.body
         if coding in stored.forms:
             return stored
-        if len(content) <= ON_THE_SPOT:
+        if stored.length <= ON_THE_SPOT:
             stored.forms[coding] = None
-            self._attach(stored, coding, self._encode(coding, content))
+            self._attach(stored, coding, self._encode(coding, stored.body))
             return stored.forms[coding] or stored
-        if self._waiting + len(content) <= MOST_WAITING:
+        if self._waiting + stored.length <= MOST_WAITING:
             stored.forms[coding] = None
-            self._waiting += len(content)
-            self._aside(partial(self._encode, coding, content), partial(self._encoded, stored, coding))
+            self._have_encoded(stored, coding)
         return stored
 
     def _qualifies(self, stored: Stored) -> bool:
-        whole = len(stored.body) == stored.length
+        whole = bool(stored.file) or len(stored.body) == stored.length
         return whole and covered(self._compression, stored.status, stored.shown, stored.length)
+
+    def _have_encoded(self, stored: Stored, coding: bytes) -> None:
+        """Have a thread encode content, of a file too."""
+        if stored.file:
+            file = self.open_body(stored)
+            if file is None:
+                return
+            work = partial(self._encode_file, coding, file)
+        else:
+            work = partial(self._encode, coding, stored.body)
+        self._waiting += stored.length
+        self._aside(work, partial(self._encoded, stored, coding))
+
+    def _encode_file(self, coding: bytes, file: FileIO) -> bytes:
+        with file:
+            return self._encode(coding, file.read())
 
     def _encode(self, coding: bytes, content: bytes) -> bytes:
         return make_encoder(coding, self._compression.levels[coding], len(content)).finish(content)
 
     def _encoded(self, stored: Stored, coding: bytes, coded: bytes | None) -> None:
         """A thread has done its work, or failed."""
-        self._waiting -= len(stored.body)
+        self._waiting -= stored.length
         if coded is not None and stored.view is self.view:
             self._attach(stored, coding, coded)
 
     def _attach(self, stored: Stored, coding: bytes, coded: bytes) -> None:
-        """Keep a form, unless it saves nothing, or its object was purged, replaced or evicted meanwhile."""
-        if len(coded) < len(stored.body):
+        """Keep a form, unless it saves nothing, takes too much, or its object is gone meanwhile, by whatever way."""
+        if len(coded) < stored.length and len(coded) <= self._memory.max_bytes // SHARE:
             self._memory.amend(stored, partial(_add, stored, coding, coded_form(stored, coding, coded)))
 
     def _renewed(self, before: Stored, fresh: Stored) -> None:

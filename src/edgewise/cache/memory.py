@@ -41,13 +41,14 @@ class MemoryStore:
     """
 
     __slots__ = (
-        "_max_bytes", "_objects", "_order", "_purges", "_sweeping", "_sweeping_for", "_variants",
-        "bytes", "evictions",
+        "_objects", "_order", "_purges", "_sweeping", "_sweeping_for", "_variants",
+        "bytes", "evictions", "max_bytes",
     )  # fmt: skip
 
     def __init__(self, max_bytes: int, *, second_hit: bool = False) -> None:
         """`second_hit`: what was asked for once only gives way first (`Probation`)."""
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
+        """What objects may cost together."""
         self._objects: dict[bytes, Stored] = {}
         self._variants: dict[bytes, _Variants] = {}
         self._order: Sieve[Stored] = Probation(max_bytes) if second_hit else Sieve()
@@ -154,19 +155,19 @@ class MemoryStore:
             self.discard(self._order.victim())
             self.evictions += 1
             most -= 1
-        self._max_bytes = max(max_bytes, self.bytes)
+        self.max_bytes = max(max_bytes, self.bytes)
         if isinstance(self._order, Probation):
-            self._order.resize(self._max_bytes)
-        return self._max_bytes == max_bytes
+            self._order.resize(self.max_bytes)
+        return self.max_bytes == max_bytes
 
     def _make_room(self, size: int) -> None:
-        while self.bytes + size > self._max_bytes:
+        while self.bytes + size > self.max_bytes:
             self.discard(self._order.victim())
             self.evictions += 1
 
     def too_small_for(self, stored: Stored) -> bool:
         """Could it not be kept even if nothing else was?"""
-        return stored.size > self._max_bytes
+        return stored.size > self.max_bytes
 
     def discard(self, stored: Stored) -> None:
         """Forget a response; nothing where it is not there any more."""

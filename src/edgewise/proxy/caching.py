@@ -73,11 +73,11 @@ def answer(exchange: Exchange, cache: RouteCache, request: Any, stored: Stored, 
     if stored.slice:
         slices.answer(exchange, cache, request, stored, status)
         return
+    if exchange.plan.coding:
+        stored = cache.form(request, stored)
     if stored.file:
         cached_files.answer(exchange, cache, request, stored, status)
         return
-    if exchange.plan.coding:
-        stored = cache.form(request, stored)
     delivery = cache.deliver(request, stored, stored.length, status, time())
     Reader(exchange, request).begin(delivery, Content(stored.body))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Callable
 
@@ -196,6 +197,16 @@ def test_a_form_that_comes_after_the_end_of_its_object_is_dropped(end: str) -> N
     assert stored.forms == {b"br": None}
     if end == "replaced":
         assert DECODERS[b"br"](site.get(b"br")[1]) == SMALL
+
+
+def test_a_form_that_takes_too_much_of_the_memory_is_not_kept() -> None:
+    site = Site(memory=1_000_000)
+    body = random.Random(1).randbytes(140_000).hex().encode()
+    site.keep(body)
+    site.get(b"gzip")
+    site.threads.run()
+    assert site.get(b"gzip") == (b"", body)
+    assert len(site.store) == 1
 
 
 def test_a_thread_that_fails_leaves_the_content_as_it_is() -> None:
