@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from edgewise.cache.disk import layout
 from edgewise.cache.disk.store import DiskStore
 from support.cache import asking
 from support.disk_loop import TARGETS, written
 
+pytestmark = pytest.mark.timeout(300)
 ROUNDS = 6
 
 
