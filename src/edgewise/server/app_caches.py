@@ -20,11 +20,16 @@ class AppCaches:
     def __init__(self, state: State | None) -> None:
         self._opening = EngineOpening(state) if state is not None else None
 
-    async def purge(self, tags: Iterable[str]) -> None:
-        """Let no app use what has one of the tags and was begun before this returns. Raises StateError."""
+    async def purge(self, tags: Iterable[str]) -> float:
+        """Let no app use what has one of the tags and was begun before this returns. Raises StateError.
+
+        Returns the seconds for which a process may go on with it, on engines that cannot tell it at once.
+        """
         digests = [tag_digests([tag]) for tag in tags]
         if self._opening is None or not digests:
-            return
+            return 0.0
         engine = await self._opening()
-        stores = [Store(engine, Memory(0), name, 0.0) for name in await namespaces(engine)]
+        found = await namespaces(engine)
+        stores = [Store(engine, Memory(0), name, 0.0) for name in found]
         await asyncio.gather(*(store.purge(digest) for store in stores for digest in digests))
+        return max(found.values(), default=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -18,12 +20,18 @@ if TYPE_CHECKING:
     from edgewise.server.app_caches import AppCaches
     from edgewise.server.shared_purges import SharedPurges
 
+log = logging.getLogger("edgewise.cache")
 Result = TypeVar("Result")
 _LONGEST = 8192
 """Characters of a URL, prefix or pattern."""
 _PATIENCE = 30.0
 """Seconds within which every worker must have purged."""
 _MOST_AT_ONCE = 1000
+_LATEST = 60.0
+"""Seconds after which a purge is repeated at the latest, where apps may use longer what they read."""
+_SLACK = 0.1
+"""Seconds for an answer that an app made of it at the last moment to be on its way."""
+_MOST_REPEATS = 20_000
 _OF_NODES = 15.0
 """The same of other nodes; above the time after which one that died is not listed any more."""
 
@@ -34,6 +42,7 @@ class PurgeOrders:
     def __init__(self, send: Callable[[m.ToSupervisor], None], apps: AppCaches) -> None:
         self._send = send
         self._apps = apps
+        self._repeats: set[asyncio.Task[None]] = set()
         self._answers: Answers[m.PurgeAnswer] = Answers()
         self.shared: SharedPurges | None = None
         """The other nodes, where there can be some."""
@@ -82,11 +91,31 @@ class PurgeOrders:
         Apps have nothing that could be made stale. Raises StateError, after the workers have purged all the same.
         """
         try:
-            await self._apps.purge([spec.value for spec in specs if spec.kind == Kind.TAG and not spec.soft])
+            late = await self._apps.purge([spec.value for spec in specs if spec.kind == Kind.TAG and not spec.soft])
         except StateError:
             await workers()
             raise
-        return await workers()
+        result = await workers()
+        if late > 0:
+            self._repeat(min(late, _LATEST), workers)
+        return result
+
+    def _repeat(self, seconds: float, workers: Callable[[], Awaitable[object]]) -> None:
+        """Have the workers purge once more when no app can be using what was purged, as they may have been given it."""
+
+        async def later() -> None:
+            await asyncio.sleep(seconds + _SLACK)
+            try:
+                await workers()
+            except (TimeoutError, StateError) as error:
+                log.warning("what apps may have used after a purge is not purged everywhere: %s", error or "no answer")
+
+        if len(self._repeats) >= _MOST_REPEATS:
+            log.warning("too many purges at a time to repeat them once apps cannot be using what was purged")
+            return
+        task = asyncio.get_running_loop().create_task(later())
+        self._repeats.add(task)
+        task.add_done_callback(self._repeats.discard)
 
     async def _ask(self, wanted: m.PurgeWanted) -> m.PurgeAnswer:
         return await self._answers.ask(wanted.request, lambda: self._send(wanted), _PATIENCE)

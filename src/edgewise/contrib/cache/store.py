@@ -5,7 +5,8 @@ Keys of a namespace NS, each digest of 40 hexadecimal digits:
     cache/NS/e/DIGEST   an entry: a `Record`, or nothing where it was deleted a while ago
     cache/NS/t/DIGEST   a mark: its revision says when the tag was purged last
     cache/NS/all        the mark of the whole namespace
-    cache-namespaces/NS says that there is one, for those who purge a tag in all of them
+    cache-namespaces/NS says that there is one, for those who purge a tag in all of them: seconds for which a process
+                        goes on with what it read, the most of all that were there
 
 A computation reads the marks of its tags before it begins, and its entry keeps the greatest revision that it found.
 Revisions grow, so an entry is valid as long as no mark of its tags has a greater one: a purge is one write, whatever is
@@ -188,9 +189,10 @@ class Store:
     async def _list(self) -> None:
         """Have the namespace known before anything is computed that a purge could concern; again if that was lost."""
         self._named = await self._look(self._name)
-        if self._named.entry is None:
+        entry, age = self._named.entry, self._copy_age if isinstance(self._named, Timed) else 0.0
+        if entry is None or _seconds(entry.value) < age:
             self._named = None
-            await self._engine.set(self._name, b"")
+            await self._engine.set(self._name, b"%g" % age)
 
     async def put(self, key: str, begun: Begun, record: Record, ttl: float | None) -> bool:
         """Keep what was computed, unless the entry was written or deleted since it was begun; False: it is not kept."""
@@ -273,12 +275,23 @@ class Store:
             self._lost(error)
 
 
-async def namespaces(engine: KeyValues) -> list[str]:
-    """Return the names of all that keep anything in an engine. Raises StateUnavailable."""
-    found: list[str] = []
-    while page := await engine.entries(NAMESPACES, NAMESPACES + found[-1] if found else ""):
-        found += [entry.key.removeprefix(NAMESPACES) for entry in page]
+async def namespaces(engine: KeyValues) -> dict[str, float]:
+    """Return the names of all that keep anything in an engine, and the seconds for which a process goes on with what it
+    read after a purge. Raises StateUnavailable."""
+    found: dict[str, float] = {}
+    after = ""
+    while page := await engine.entries(NAMESPACES, after):
+        found |= {entry.key.removeprefix(NAMESPACES): _seconds(entry.value) for entry in page}
+        after = page[-1].key
     return found
+
+
+def _seconds(value: bytes) -> float:
+    """Return the seconds that a namespace's entry says; 0 for what is none."""
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
 
 
 def packed(record: Record) -> bytes:
