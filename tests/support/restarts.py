@@ -44,12 +44,7 @@ class Site:
 
     def kill(self) -> None:
         """End all of its processes by SIGKILL."""
-        pids = self.edgewise.tree()
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.edgewise.process.wait()
-        wait_until(lambda: not any(map(_runs, pids)), "all of its processes are gone")
+        kill_all(self.edgewise)
 
     def ask(self, path: str) -> bytes:
         """Return the content of an answer, asked for by a connection of its own."""
@@ -105,6 +100,16 @@ def version_of(path: str, body: bytes) -> int:
     assert found is not None
     assert found[1] == path.encode(), f"{path} got what is of {found[1]!r}"
     return int(found[2])
+
+
+def kill_all(edgewise: EdgewiseProcess) -> None:
+    """End all processes of an edgewise by SIGKILL, and wait until they are gone."""
+    pids = edgewise.tree()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    edgewise.process.wait()
+    wait_until(lambda: not any(map(_runs, pids)), "all of its processes are gone")
 
 
 def _names(directory: Path) -> Iterator[str]:
