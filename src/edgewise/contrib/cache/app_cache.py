@@ -224,16 +224,17 @@ class AppCache:
 
         It counts as computed now: what takes a while, and may be purged meanwhile, is for `get_or_compute`.
         """
-        run_now(self._set(self.store, key_digest(key), value, ttl, tag_digests(tags)))
+        run_now(self._set(self.store, key_digest(key), value, ttl, list(tags)))
 
     async def aset(self, key: str, value: Any, ttl: float, *, tags: Iterable[str] = ()) -> None:
         """See `set`."""
-        await self._set((await self._loop()).store, key_digest(key), value, ttl, tag_digests(tags))
+        await self._set((await self._loop()).store, key_digest(key), value, ttl, list(tags))
 
-    async def _set(self, store: Store, key: str, value: Any, ttl: float, tags: list[str]) -> None:
+    async def _set(self, store: Store, key: str, value: Any, ttl: float, names: list[str]) -> None:
         data = self.codec.encode(key, value)
+        tags = tag_digests(names)
         begun: Begun = await store.begin_write(key, tags)
-        await store.write(key, Record(0.0, 0.0, begun.since, tags, data), check_times(ttl))
+        await store.write(key, Record(0.0, 0.0, begun.since, tags, data, names=names), check_times(ttl))
 
     def get_or_compute(
         self,
@@ -279,7 +280,8 @@ class AppCache:
         lease: float,
     ) -> Wanted:
         check_times(ttl, stale, lease)
-        return Wanted(key_digest(key), compute, self.codec, ttl, tuple(tag_digests(tags)), stale, lease)
+        names = tuple(tags)
+        return Wanted(key_digest(key), compute, self.codec, ttl, tuple(tag_digests(names)), stale, lease, names)
 
     # Invalidation, of digests and of names.
 

@@ -13,8 +13,9 @@ from typing import Any
 from edgewise.contracts.state import Lease
 from edgewise.contrib.cache.flights import Flight, Flights, Waiting
 from edgewise.contrib.cache.memory import UNREAD, Copy, revision_of
-from edgewise.contrib.cache.store import Record, Store
+from edgewise.contrib.cache.store import MOST_TAGS, Begun, Record, Store, tag_digests
 from edgewise.contrib.cache.values import Codec
+from edgewise.contrib.tags import Collected, collected, collecting
 
 log = logging.getLogger("edgewise.cache")
 MISSING = object()
@@ -39,6 +40,8 @@ class Wanted:
     tags: tuple[str, ...] = ()
     stale: float = 0.0
     lease: float = 10.0
+    names: tuple[str, ...] = ()
+    """Of the tags, for who collects them."""
 
 
 def value_of(copy: Copy, codec: Codec) -> Any:
@@ -51,6 +54,9 @@ def value_of(copy: Copy, codec: Codec) -> Any:
             return MISSING
         if type(value) in _SCALARS:
             copy.value = value
+    if copy.names and (used := collected()) is not None:
+        used.add(copy.names)
+        used.age(copy.read_at())
     return value
 
 
@@ -145,18 +151,28 @@ class Filling:
         """Return a value made now, and whether it, or what others wrote meanwhile, can be looked for in the store."""
         begun = await self._store.begin(wanted.key, wanted.tags)
         began = self._clock()
-        value = await wanted.compute()
+        with collecting(MOST_TAGS - len(wanted.tags)) as used:
+            value = await wanted.compute()
         cost = self._clock() - began
-        if begun is None:
+        shareable = used.shareable
+        used.add(wanted.names)
+        if (outer := collected()) is not None:
+            outer.take(used)
+        if begun is None or not shareable:
             return value, False
         try:
             data = wanted.codec.encode(wanted.key, value)
-            record = Record(wanted.stale, cost, begun.since, list(wanted.tags), data)
+            tags = list(dict.fromkeys([*wanted.tags, *tag_digests(used.tags)]))
+            record = Record(wanted.stale, cost, self._since(begun, used), tags, data, names=sorted(used.tags))
             await self._store.put(wanted.key, begun, record, wanted.ttl + wanted.stale)
         except ValueError as error:
             log.warning("a value is not kept: %s", error)
             return value, False
         return value, not self._store.away()
+
+    def _since(self, begun: Begun, used: Collected) -> int:
+        """Return a revision that was there before anything was read: in an older transaction, before that began."""
+        return begun.since if used.read_at >= begun.at else min(begun.since, self._store.seen(used.read_at))
 
     async def renew(self, wanted: Wanted, copy: Copy) -> None:
         """Compute anew what is there, unless that is under way; failures are logged, as nobody waits."""
@@ -170,7 +186,8 @@ class Filling:
             if lease is not None:
                 try:
                     if not await self._renewed(wanted.key, copy):
-                        _value, shared = await self._compute(wanted)
+                        with collecting():  # whose request began it has its answer without
+                            _value, shared = await self._compute(wanted)
                 finally:
                     await self._store.release(lease)
         except Exception:

@@ -59,11 +59,12 @@ class _Terms:
         self, key: str, compute: Callable[[], Coroutine[Any, Any, Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Wanted:
         """Return what is wanted by a call."""
-        tags = tag_digests(self._tags(*args, **kwargs)) if callable(self._tags) else list(self._digests)
+        names = tuple(self._tags(*args, **kwargs) if callable(self._tags) else self._tags)
+        tags = tag_digests(names) if callable(self._tags) else list(self._digests)
         if self.keys.vary_on:
             tags.append(self.keys.of_all_variants(args, kwargs))
         codec = self._codec or self.opened().codec
-        return Wanted(key, compute, codec, self.ttl, tuple(tags), self.stale, self.lease)
+        return Wanted(key, compute, codec, self.ttl, tuple(tags), self.stale, self.lease, names)
 
 
 class CachedFunction(Generic[P, R]):

@@ -37,12 +37,20 @@ class Copy:
     """An entry as it was read, and how to tell whether it still holds."""
 
     __slots__ = (
-        "cost", "data", "key", "marks", "newer", "older", "renew_at", "since", "size", "snapshot", "stale", "value",
-        "visited",
+        "cost", "data", "key", "marks", "names", "newer", "older", "renew_at", "since", "size", "snapshot", "stale",
+        "value", "visited",
     )  # fmt: skip
 
     def __init__(
-        self, key: str, snapshot: Snapshot, marks: tuple[Mark, ...], since: int, stale: float, cost: float, data: bytes
+        self,
+        key: str,
+        snapshot: Snapshot,
+        marks: tuple[Mark, ...],
+        since: int,
+        stale: float,
+        cost: float,
+        data: bytes,
+        names: tuple[str, ...] = (),
     ) -> None:
         self.key = key
         self.snapshot = snapshot
@@ -54,12 +62,19 @@ class Copy:
         self.cost = cost
         """Seconds that the computation took."""
         self.data = data
+        self.names = names
+        """Tags, by their names."""
         self.value: Any = UNREAD
         self.renew_at = -math.inf
-        self.size = _OVERHEAD + len(data)
+        self.size = _OVERHEAD + len(data) + sum(map(len, names))
         self.newer: Copy | None = None
         self.older: Copy | None = None
         self.visited = False
+
+    def read_at(self) -> float:
+        """Return the monotonic seconds as of which it is known to be valid; infinity for now."""
+        read = (mark.snapshot for mark in self.marks)
+        return min((each.read for each in read if isinstance(each, Timed)), default=math.inf)
 
     def left(self) -> float:
         """Return the seconds that it lives on, stale ones included; 0 or less: read again."""

@@ -16,9 +16,12 @@ stored, and what was begun before it cannot become valid by being stored after i
 from __future__ import annotations
 
 import logging
+import math
 import time
 import uuid
 import zlib
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -45,6 +48,9 @@ MOST_DATA = 4 << 20
 _LONG = 16 << 10
 """Bytes from which on a value is deflated."""
 _FASTEST = 1
+_MOST_SEEN = 512
+_SEEN_APART = 0.02
+"""Revisions that are remembered with their times, and seconds between two of them."""
 AWAY = 1.0
 """Seconds for which an engine that did not answer is not asked for entries."""
 
@@ -58,6 +64,8 @@ class Record(msgspec.Struct, array_like=True):
     tags: list[str]
     data: bytes
     deflated: bool = False
+    names: list[str] = []
+    """Of tags, for who collects them (`contrib.tags`)."""
 
 
 class Begun(NamedTuple):
@@ -103,6 +111,8 @@ class Store:
         self._copy_age = copy_age
         self._clock = clock
         self._away_until = 0.0
+        self._seen: deque[tuple[float, int]] = deque([(-math.inf, 0)], _MOST_SEEN)
+        """When revisions were known to be there, and which; both grow."""
         self._owner = uuid.uuid4().hex
 
     async def _look(self, key: str) -> Snapshot:
@@ -149,7 +159,8 @@ class Store:
                 self._memory.drop(key)
                 return None
             marks.append(mark)
-        copy = Copy(key, snapshot, tuple(marks), record.since, record.stale, record.cost, record.data)
+        names = tuple(record.names)
+        copy = Copy(key, snapshot, tuple(marks), record.since, record.stale, record.cost, record.data, names)
         self._memory.keep(copy)
         return copy
 
@@ -159,10 +170,12 @@ class Store:
         mark = self._memory.mark(key)
         if mark is None:
             snapshot = await self._look(key)
+            self._see(revision_of(snapshot))
             return self._memory.share(Mark(key, snapshot)), revision_of(snapshot)
         snapshot = mark.snapshot
         if anew or snapshot.left() <= 0:
             snapshot = mark.snapshot = await self._look(key)
+            self._see(revision_of(snapshot))
         return mark, revision_of(snapshot)
 
     async def begin(self, key: str, tags: Iterable[str]) -> Begun | None:
@@ -181,10 +194,25 @@ class Store:
         if self._named is None or self._named.left() <= 0:
             await self._list()
         entry = await self._engine.get(f"{self._prefix}e/{key}")
-        since = 0 if entry is None else entry.revision
-        for name in ["all", *(f"t/{tag}" for tag in tags)]:
+        revision = 0 if entry is None else entry.revision
+        since = max(revision, self.seen(at))
+        for name in ["all", *(f"t/{tag}" for tag in {*tags, *_tags(entry)})]:
             since = max(since, (await self._mark(name, anew=True))[1])
-        return Begun(0 if entry is None else entry.revision, since, at)
+        return Begun(revision, since, at)
+
+    def _see(self, revision: int) -> None:
+        """Note that a revision is there."""
+        now, (at, last) = self._clock(), self._seen[-1]
+        if revision > last and now >= at + _SEEN_APART:
+            self._seen.append((now, revision))
+
+    def seen(self, at: float) -> int:
+        """Return a revision that was there at a moment (monotonic seconds), the greatest that is known; 0: none is.
+
+        What was read from then on may be kept with it: nothing that was purged at a later one can pass for valid.
+        """
+        known = list(self._seen)
+        return known[bisect_right(known, at, key=lambda each: each[0]) - 1][1] if known[0][0] <= at else 0
 
     async def _list(self) -> None:
         """Have the namespace known before anything is computed that a purge could concern; again if that was lost."""
@@ -206,8 +234,23 @@ class Store:
         except StateUnavailable as error:
             self._lost(error)
             return False
+        if written is not None:
+            if written <= record.since:  # the engine lost everything and counts anew: later purges would be lower
+                self._seen.clear()
+                self._seen.append((-math.inf, 0))
+                await self.forget(key, written)
+                written = None
+            else:
+                self._see(written)
         self._memory.drop(key)
         return written is not None
+
+    async def forget(self, key: str, revision: int) -> None:
+        """Delete what must not have been kept, where the engine answers."""
+        try:
+            await self._engine.delete(f"{self._prefix}e/{key}", revision)
+        except StateUnavailable as error:
+            self._lost(error)
 
     async def write(self, key: str, record: Record, ttl: float | None) -> None:
         """Keep, whatever is there."""
@@ -246,13 +289,17 @@ class Store:
     async def purge(self, tags: Iterable[str]) -> None:
         """Let nothing be valid that has one of the tags and was begun before now."""
         for tag in tags:
-            await self._engine.set(f"{self._prefix}t/{tag}", b"", _MARK)
+            self._see(await self._engine.set(f"{self._prefix}t/{tag}", b"", _MARK))
+        self._memory.purges += 1
+
+    async def purge_all(self) -> None:
+        """Let nothing be valid that was begun before now; what is there goes when its time is over."""
+        self._see(await self._engine.set(f"{self._prefix}all", b""))
         self._memory.purges += 1
 
     async def clear(self) -> None:
         """Let nothing be valid that was begun before now, then remove it."""
-        await self._engine.set(f"{self._prefix}all", b"")
-        self._memory.purges += 1
+        await self.purge_all()
         prefix, after = f"{self._prefix}e/", ""
         while page := await self._engine.entries(prefix, after):
             for entry in page:
@@ -320,6 +367,16 @@ def _record(entry: Entry | None) -> Record | None:
     except (msgspec.MsgspecError, zlib.error):
         return None
     return record
+
+
+def _tags(entry: Entry | None) -> list[str]:
+    """Return the digests of tags that an entry has, valid or not: what is computed in its place may have them again."""
+    if entry is None or not entry.value:
+        return []
+    try:
+        return msgspec.msgpack.decode(entry.value, type=Record).tags
+    except msgspec.MsgspecError:
+        return []
 
 
 def tag_digests(tags: Iterable[str]) -> list[str]:
