@@ -189,6 +189,21 @@ def test_a_range_of_what_is_too_long_to_keep_is_asked_for_as_it_is(origin: Start
     assert film.ranges == ["", "10-19", "20-29"]
 
 
+def test_a_304_renews_what_is_on_disk_and_leaves_its_file(
+    origin: StartOrigin, engine: StartEngine, tmp_path: Path
+) -> None:
+    film = RangeOrigin(SIZE)
+    film.lines = ["Cache-Control: no-cache"]
+    running = engine(origin(film))
+    assert ask(running).body == film.body
+    settled(running)
+    film.lines = ["Cache-Control: max-age=60"]
+    files = bodies(tmp_path)
+    assert [ask(running).body, ask(running).body] == [film.body, film.body]
+    assert (film.ranges, bodies(tmp_path)) == (["", ""], files)
+    assert b"if-none-match" in film.requests[-1].lower()
+
+
 # ---- failures --------------------------------------------------------------------------------------------------------
 
 
