@@ -62,7 +62,9 @@ class Purging:
 
     def follow(self, config: Config) -> None:
         """Read URLs as `config` does from now on."""
-        if self._log is not None and not self._log.obeys(url_rules(config)):
+        rules = url_rules(config)
+        self._reading = list(rules.values())
+        if self._log is not None and not self._log.obeys(rules):
             log.info("routes read URLs in a way that is new: what is stored is validated before it is used")
             self._spread(_VALIDATION)
 
@@ -115,11 +117,10 @@ class Purging:
         if self._log.full:
             log.warning("too many different purges to remember: what was on disk before is not used any more")
             self.forget(self._log.purges.epoch)
-        rules = list(url_rules(self._supervisor.generation.config).values())
         orders: list[list[Purge]] = []
         for spec in specs:
             try:
-                orders.append(purges(spec.kind, spec.value, soft=spec.soft, reading=rules))
+                orders.append(purges(spec.kind, spec.value, soft=spec.soft, reading=self._reading))
             except ValueError as error:  # the workers say the same
                 log.debug("nothing to purge by: %s", error)
         return self._log.add(orders)

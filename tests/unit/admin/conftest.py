@@ -13,7 +13,10 @@ import pytest
 from edgewise.admin.app import make_app
 from edgewise.admin.control import (
     CertificateStatus,
+    DiskStatus,
     HeldSession,
+    PurgeOrder,
+    PurgeResult,
     ReloadProblem,
     ReloadResult,
     RouteStatus,
@@ -37,6 +40,8 @@ class FakeControl:
     """What asking for sessions raises."""
     asked: list[tuple[str, list[str]]] = field(default_factory=list)
     renewed: list[tuple[str, bool]] = field(default_factory=list)
+    purged: PurgeResult = field(default_factory=PurgeResult)
+    disk: DiskStatus | None = None
     kept: tuple[CertificateStatus, ...] = (
         CertificateStatus("shop.test", ("shop.test",), "2027-01-01T00:00:00Z", "2026-12-01T00:00:00Z"),
         CertificateStatus("new.test", ("new.test",), None, "2026-11-24T05:00:00Z", 2, "<rate limited>"),
@@ -48,7 +53,8 @@ class FakeControl:
 
     def status(self) -> Status:
         workers = (WorkerStatus(0, 4711, 93784.0, 12, 99),)
-        return Status("1.2.3", self.generation, self.ready, 61.0, workers, (RouteStatus("shop", "upstream shop"),))
+        routes = (RouteStatus("shop", "upstream shop"),)
+        return Status("1.2.3", self.generation, self.ready, 61.0, workers, routes, self.disk)
 
     def upstreams(self) -> tuple[UpstreamStatus, ...]:
         return (UpstreamStatus("shop", "round_robin", self.servers),)
@@ -78,6 +84,9 @@ class FakeControl:
     async def revoke_session(self, handle: str, namespaces: Sequence[str]) -> str | None:
         [session] = await self.sessions_of(f"id {handle}", namespaces)
         return "alice" if handle == session.id else None
+
+    async def purge(self, orders: Sequence[PurgeOrder], *, soft: bool, dry_run: bool) -> PurgeResult:
+        return self.purged
 
     async def reload(self) -> ReloadResult:
         if not self.problems:
@@ -124,20 +133,23 @@ def ask(control: FakeControl) -> Ask:
         host: str = "127.0.0.1:9900",
         names: tuple[str, ...] = (),
         query: str = "",
+        content: bytes = b"",
         **fields: str,
     ) -> Answer:
         headers = [(b"host", host.encode("latin-1"))] if host else []
         headers += [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
-        return asyncio.run(_ask(make_app(control, names), method, path, headers, query))
+        return asyncio.run(_ask(make_app(control, names), method, path, headers, query, content))
 
     return ask
 
 
-async def _ask(app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]], query: str = "") -> Answer:
+async def _ask(
+    app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]], query: str, content: bytes
+) -> Answer:
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": content, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

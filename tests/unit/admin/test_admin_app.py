@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgewise.admin.control import NothingShared, ReloadProblem, ServerState, server_state
+from edgewise.admin.control import DiskStatus, NothingShared, PurgeResult, ReloadProblem, ServerState, server_state
 from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointState
 from edgewise.contracts.state import StateUnavailable
 
@@ -215,3 +215,38 @@ def test_where_sessions_cannot_be_asked_for_the_answer_says_why(
 def test_a_page_of_another_site_ends_no_session(ask: Ask, control: Any) -> None:
     answer = ask("POST", "/api/v1/sessions/revoke", query="user=a", origin="https://evil.example")
     assert (answer.status, control.asked) == (403, [])
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (PurgeResult(3), {"objects": 3}),
+        (PurgeResult(3, on_disk=5), {"objects": 3, "on_disk": 5, "estimated": False}),
+        (PurgeResult(0, on_disk=5000, estimated=True), {"objects": 0, "on_disk": 5000, "estimated": True}),
+    ],
+)
+def test_a_dry_run_tells_what_is_in_memory_and_on_disk(
+    ask: Ask, control: Any, result: PurgeResult, told: dict[str, object]
+) -> None:
+    control.purged = result
+    answer = ask("POST", "/api/v1/cache/purge", content=b'{"all": true, "dry_run": true}')
+    assert answer.json() == {"purges": 1, "soft": False, "nodes": 1, "dry_run": True, **told}
+
+
+def test_a_purge_that_the_disk_did_not_take_is_a_failure(ask: Ask, control: Any) -> None:
+    control.purged = PurgeResult(kept=False)
+    answer = ask("POST", "/api/v1/cache/purge", content=b'{"tags": ["a"]}')
+    assert answer.status == 507
+    assert "may return by a restart" in answer.json()["detail"]
+
+
+def test_the_status_tells_of_answers_on_disk(ask: Ask, control: Any) -> None:
+    assert ask("GET", "/api/v1/status").json()["cache_disk"] is None
+    control.disk = DiskStatus(1000, 900, 3, 2, 5000)
+    assert ask("GET", "/api/v1/status").json()["cache_disk"] == {
+        "most": 1000,
+        "bytes": 900,
+        "objects": 3,
+        "evictions": 2,
+        "written": 5000,
+    }
