@@ -60,7 +60,7 @@ def test_what_is_stored_is_shown_with_its_variants_age_and_tags(edgewise: Edgewi
         client.ask(get("/a"))
         client.ask(get("/a", "example.com", "Accept-Encoding: br"))
     shown = explain(edgewise, "http://example.com/a").stdout.splitlines()
-    line = r"worker 0: route shop, http: status 200, fresh for [0-9]+ s, age [0-9]+ s, 5 bytes of content, "
+    line = r"worker 0: route shop, http: in memory, status 200, fresh for [0-9]+ s, age [0-9]+ s, 5 bytes of content, "
     line += "varies on accept-encoding, 2 tags"
     assert len(shown) == 2
     assert all(re.fullmatch(line, each) for each in shown), shown

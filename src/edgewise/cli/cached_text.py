@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+_TIERS = {"memory": "in memory", "disk": "on disk"}
+
 
 def cached_text(found: dict[str, Any]) -> str:
     """Return the admin API's answer about a URL as text for a terminal."""
@@ -24,8 +26,8 @@ def _route_lines(route: dict[str, Any]) -> Iterator[str]:
 
 def _held(held: dict[str, Any]) -> str:
     fresh = f"fresh for {held['ttl']} s" if held["ttl"] > 0 else f"stale for {-held['ttl']} s"
-    where = [] if held.get("in", ["memory"]) == ["memory"] else [f"in {' and on '.join(held['in'])}"]
-    parts = [*where, f"status {held['status']}", fresh, f"age {held['age']} s", f"{held['content']} bytes of content"]
+    where = " and ".join(_TIERS[tier] for tier in held["in"])
+    parts = [where, f"status {held['status']}", fresh, f"age {held['age']} s", f"{held['content']} bytes of content"]
     if "slice" in held:
         parts.append(f"in slices of {held['slice']}, {held['slices']} of them in memory")
     if held["vary"]:
