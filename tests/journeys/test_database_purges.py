@@ -36,6 +36,8 @@ cache = { ignore_marketing = true }
 """
 PATIENCE = 60.0
 
+pytestmark = pytest.mark.timeout(300)
+
 
 class Shop:
     """An origin that shows a product's price (`/7`) or how many there are (`/`), read in the database each time."""

@@ -16,6 +16,8 @@ from support.postgres import PostgresServer
 ROWS = ["product", "product:*"]
 """What is told where rows are not."""
 
+pytestmark = pytest.mark.timeout(300)
+
 
 class Watched:
     """A database with a listener."""
