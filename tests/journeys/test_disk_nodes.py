@@ -65,7 +65,7 @@ def stored(site: Site, *paths: str) -> list[bytes]:
     """Ask until the answers come from what is stored, and are on disk."""
     before = site.files()
     found = [site.ask(path) for path in paths]
-    wait_until(lambda: site.files() >= before + len(paths), "the answers are on disk")
+    wait_until(lambda: site.files() >= before + len(paths), "the answers are on disk", PATIENCE)
     return found
 
 
