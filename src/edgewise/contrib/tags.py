@@ -45,6 +45,15 @@ def change_tags(table: str, *key: object) -> list[str]:
     return [row_tag(table, *key) if key else rows_tag(table), table_tag(table)]
 
 
+def bounded(tags: Iterable[str], most: int = 1000) -> list[str]:
+    """Return what a transaction changed; of very many rows, that any row of their tables may have changed."""
+    found = set(tags)
+    if len(found) <= most:
+        return sorted(found)
+    tables = {tag.partition(":")[0] for tag in found if ":" in tag}
+    return sorted({tag for tag in found if ":" not in tag} | {f"{table}:*" for table in tables})
+
+
 def _part(value: object) -> str:
     """Return a value in characters that every field of tags may carry; what has others is hashed."""
     if isinstance(value, bool):

@@ -73,6 +73,7 @@ class AppCache:
         self._copy_age = copy_age
         self.codec: Codec = Pickled(pickle_secrets) if pickle_secrets else Plain()
         self._begin()
+        _living.add(self)
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(reference()))
 
@@ -305,6 +306,10 @@ class AppCache:
         """Let nothing be used that has one of the tags and was begun before this returns."""
         self.purge_digests(tag_digests(tags))
 
+    def purge_tags_in_turn(self, tags: Iterable[str]) -> None:
+        """See `purge_tags`; for any number of them."""
+        self.purge_digests([digest("tag", tag) for tag in tags])
+
     async def apurge_tags(self, tags: Iterable[str]) -> None:
         """See `purge_tags`."""
         await self.apurge_digests(tag_digests(tags))
@@ -324,6 +329,14 @@ class AppCache:
     async def aclear(self) -> None:
         """See `clear`."""
         await (await self._loop()).store.clear()
+
+
+_living: weakref.WeakSet[AppCache] = weakref.WeakSet()
+
+
+def living_caches() -> list[AppCache]:
+    """Return the caches of this process."""
+    return list(_living)
 
 
 def _begin_anew(cache: AppCache | None) -> None:

@@ -113,6 +113,7 @@ class Store:
         self._away_until = 0.0
         self._seen: deque[tuple[float, int]] = deque([(-math.inf, 0)], _MOST_SEEN)
         """When revisions were known to be there, and which; both grow."""
+        self._newest = self._seen[0]
         self._owner = uuid.uuid4().hex
 
     async def _look(self, key: str) -> Snapshot:
@@ -202,16 +203,20 @@ class Store:
 
     def _see(self, revision: int) -> None:
         """Note that a revision is there."""
-        now, (at, last) = self._clock(), self._seen[-1]
-        if revision > last and now >= at + _SEEN_APART:
-            self._seen.append((now, revision))
+        if revision <= self._newest[1]:
+            return
+        newest = self._newest = (self._clock(), revision)
+        if newest[0] >= self._seen[-1][0] + _SEEN_APART:
+            self._seen.append(newest)
 
     def seen(self, at: float) -> int:
         """Return a revision that was there at a moment (monotonic seconds), the greatest that is known; 0: none is.
 
         What was read from then on may be kept with it: nothing that was purged at a later one can pass for valid.
         """
-        known = list(self._seen)
+        newest, known = self._newest, list(self._seen)
+        if newest[0] <= at:
+            return newest[1]
         return known[bisect_right(known, at, key=lambda each: each[0]) - 1][1] if known[0][0] <= at else 0
 
     async def _list(self) -> None:
@@ -238,6 +243,7 @@ class Store:
             if written <= record.since:  # the engine lost everything and counts anew: later purges would be lower
                 self._seen.clear()
                 self._seen.append((-math.inf, 0))
+                self._newest = (-math.inf, 0)
                 await self.forget(key, written)
                 written = None
             else:
