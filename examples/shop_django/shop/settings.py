@@ -35,9 +35,11 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "edgewise.contrib.django_orm.OrmConfig",  # what is read is tagged, what is written is purged
     "shop",
 ]
 MIDDLEWARE = [
+    "edgewise.contrib.django_orm.SurrogateKeys",  # answers say what they are made of
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
