@@ -83,15 +83,17 @@ class PurgeOrders:
         """
         for start in range(0, len(tags), _MOST_AT_ONCE):
             specs = [m.PurgeSpec(Kind.TAG, tag, soft) for tag in tags[start : start + _MOST_AT_ONCE]]
-            await self._after_apps(specs, partial(self.here, specs))
+            await self._after_apps([] if soft else specs, partial(self.here, specs))
 
     async def _after_apps(self, specs: list[m.PurgeSpec], workers: Callable[[], Awaitable[Result]]) -> Result:
         """Have apps purge, and then the workers, who might be given again what an app still used.
 
-        Apps have nothing that could be made stale. Raises StateError, after the workers have purged all the same.
+        Apps have nothing that could be made stale: a soft purge has them forget, or what is validated would be as old.
+        Raises StateError, after the workers have purged all the same.
         """
         try:
-            late = await self._apps.purge([spec.value for spec in specs if spec.kind == Kind.TAG and not spec.soft])
+            tags = [spec.value for spec in specs if spec.kind == Kind.TAG]
+            late = await self._apps.purge(tags, everything=any(spec.kind == Kind.ALL for spec in specs))
         except StateError:
             await workers()
             raise
