@@ -13,6 +13,8 @@ from journeys.conftest import StartEdgewise, StartOrigin
 from support.origin import OriginConnection
 from support.worker_clients import clients_of_workers, purge
 
+pytestmark = pytest.mark.timeout(180)
+
 TOML = """
 [server]
 listen = ["127.0.0.1:$PORT"]
@@ -78,7 +80,6 @@ def test_a_worker_killed_while_it_fills_takes_its_own_clients_with_it_and_no_oth
     asyncio.run(run())
 
 
-@pytest.mark.timeout(120)
 def test_purges_are_acknowledged_and_kept_while_workers_are_killed(
     edgewise_server: StartEdgewise, origin: StartOrigin
 ) -> None:
