@@ -230,3 +230,38 @@ def test_no_read_is_older_than_a_commit_that_returned_before_it(make: Make, cach
         thread.join(PATIENCE)
     assert not wrong
     assert min(reads) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_computation_begun_before_a_commit_is_never_used_after_it(
+    make: Make, cache: AppCache, engine: Engine
+) -> None:
+    """10,000 times: a thread reads the row, another commits a change of it, then the first ends and is kept or not."""
+    tries, read, go = 10_000, threading.Semaphore(0), threading.Semaphore(0)
+    number, wrong = 1, []
+
+    def slow() -> int:
+        found = price(make)()
+        read.release()
+        assert go.acquire(timeout=PATIENCE)
+        return found
+
+    def fill() -> None:
+        for _ in range(tries):
+            cache.get_or_compute("k", slow, 600)
+            read.release()
+
+    filling = threading.Thread(target=fill)
+    filling.start()
+    for _ in range(tries):
+        assert read.acquire(timeout=PATIENCE)
+        number += 1
+        with make.begin() as session:
+            session.get_one(Product, 7).price = number
+        go.release()
+        assert read.acquire(timeout=PATIENCE)
+        if (found := cache.get("k")) is not None:
+            wrong.append((found, number))
+    filling.join(PATIENCE)
+    assert not wrong

@@ -30,7 +30,7 @@ def _kind_options(command: click.decorators.FC) -> click.decorators.FC:
 @_kind_options
 @click.option("--all", "everything", is_flag=True, help="Everything.")
 @click.option("--soft", is_flag=True, help="Make them stale, to be validated, instead of forgetting them.")
-@click.option("--dry-run", is_flag=True, help="Only count what would be purged.")
+@click.option("--dry-run", is_flag=True, help="Only count the stored answers that would be purged.")
 @config_option
 @admin_option
 def purge_command(
