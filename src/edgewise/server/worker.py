@@ -24,6 +24,7 @@ from edgewise.router.caching import Caches, looked_at, purges, readings
 from edgewise.router.discovery import Discovery
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
+from edgewise.server.collecting import LeavesSurvivors
 from edgewise.server.generation import Generation
 from edgewise.server.listeners import Kind, Listener
 from edgewise.server.numbered_purges import NumberedPurges
@@ -382,6 +383,7 @@ def serve(
         return FAILED_TO_START
     gc.collect()
     gc.freeze()
+    gc.callbacks.append(LeavesSurvivors())
     try:
         loop.run_forever()
     finally:
