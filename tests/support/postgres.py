@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import pwd
@@ -19,6 +20,7 @@ from support.edgewise_process import free_port
 _DEBIAN = Path("/usr/lib/postgresql")
 _PATIENCE = 60.0
 """Seconds for the server to start or to stop."""
+_PR_SET_PDEATHSIG = 1
 _USERS = ("postgres", "nobody")
 """Of the system; the server refuses to run as root."""
 
@@ -69,7 +71,9 @@ class PostgresServer:
         command = [str(self._programs / "postgres"), "-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1"]
         command += ["-c", f"unix_socket_directories={self.directory}", *self._options]
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, user=self._user, cwd=self.directory)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, user=self._user, cwd=self.directory, preexec_fn=_end_with_its_parent
+            )
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -98,6 +102,11 @@ class PostgresServer:
         """Stop, and remove what it kept."""
         self.stop()
         shutil.rmtree(self.directory)
+
+
+def _end_with_its_parent() -> None:
+    """Have the kernel end the server where the tests are killed: nobody else would."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _exists(user: str) -> bool:
