@@ -215,7 +215,9 @@ def _keys(query: Any) -> list[object] | None:
         return None
     for each in where.children:
         lhs = getattr(each, "lhs", None)
-        if not isinstance(lhs, Col) or not lhs.target.primary_key or lhs.target.model is not query.model:
+        if not isinstance(lhs, Col) or not lhs.target.primary_key or lhs.alias != query.base_table:
+            continue
+        if lhs.target.model is not query.get_meta().concrete_model:
             continue
         if isinstance(each, Exact) and each.rhs_is_direct_value():
             return [each.rhs]
