@@ -1,1 +1,1 @@
-"""Glue for apps: sessions in ASGI, WSGI, Starlette, FastAPI, Flask and Django, and a cache of an app's own values."""
+"""Glue for apps: sessions in ASGI, WSGI, Starlette, FastAPI, Flask and Django, a cache of values, tags of database rows."""
