@@ -22,9 +22,10 @@ COMPILED = [
     "proxy/http2_wire", "proxy/lifecycle", "proxy/memo", "proxy/messages", "proxy/pieces", "proxy/plans",
     "proxy/poller", "proxy/pool", "proxy/readers", "proxy/relay", "proxy/response_prototypes", "proxy/tunnel",
     "proxy/upstream", "proxy/wire", "balancer/least_connections", "balancer/round_robin", "cache/admission",
-    "cache/answering", "cache/coding", "cache/cookies", "cache/key", "cache/memory", "cache/purges", "cache/request",
-    "cache/reuse", "cache/route", "cache/sieve", "cache/stored", "cache/tiers", "cache/vary", "router/https",
-    "router/match", "router/patterns", "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
+    "cache/answering", "cache/coding", "cache/cookies", "cache/fetching", "cache/key", "cache/memory", "cache/purges",
+    "cache/request", "cache/reuse", "cache/route", "cache/sieve", "cache/stored", "cache/tiers", "cache/vary",
+    "router/https", "router/match", "router/patterns", "telemetry/access_log", "telemetry/log_format",
+    "telemetry/metrics",
 ]  # fmt: skip
 
 options: dict[str, Any] = {}
