@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from edgewise.contracts.coded_heads import coded_lines, coding_for, coding_of, compressible
 from edgewise.contracts.compression import Compression
 from edgewise.http.head import Field, plain_head
 from edgewise.protocols.http1 import parse_response_head
-from edgewise.contracts.coded_heads import coded_lines, coding_for, coding_of, compressible
 
 ALL = Compression((b"br", b"zstd", b"gzip"), {b"br": 4, b"zstd": 3, b"gzip": 6})
 
