@@ -1,1 +1,1 @@
-"""Glue for apps: sessions in ASGI, WSGI, Starlette, FastAPI, Flask and Django, a cache of values, tags of database rows."""
+"""Glue for apps: sessions in ASGI, WSGI, Starlette, FastAPI, Flask and Django, a cache, tags of database rows."""
