@@ -10,10 +10,11 @@ from threading import Thread
 import pytest
 
 from edgewise.contrib.cache import AppCache, cached
+from edgewise.contrib.committed import purge_committed
 from edgewise.contrib.layers import LayersError, purge_layers
 from edgewise.contrib.tags import collecting, record
 from edgewise.sessions import StateSettings
-from support.edgewise_process import free_port
+from support.edgewise_process import free_port, wait_until
 from support.state_servers import SqliteServer
 
 
@@ -78,11 +79,11 @@ def test_a_layer_that_does_not_answer_keeps_no_other_from_being_purged(cache: Ap
     assert cache.get("k") is None
     lost = AppCache(state=StateSettings(url=f"sqlite:{tmp_path}/none", patience=0.2))
     cache.set("k", 1, 600, tags=["t"])
+    assert lost.get("k") is None
     with pytest.raises(LayersError, match="caches of apps: not purged"):
         purge_layers(["t"])
-    assert cache.get("k") is None
     lost.close()
-    del lost
+    assert cache.get("k") is None
 
 
 def test_what_a_cached_function_used_flows_to_its_callers_computed_or_not(cache: AppCache) -> None:
@@ -110,3 +111,18 @@ def test_what_a_cached_function_used_flows_to_its_callers_computed_or_not(cache:
         outer()
         assert calls == before + 1
         before = calls
+
+
+def test_what_could_not_be_purged_after_a_commit_is_purged_once_it_can_be(tmp_path: Path) -> None:
+    server = SqliteServer(tmp_path)
+    server.start()
+    cache = AppCache(state=StateSettings(url=server.url, patience=0.5))
+    try:
+        cache.set("k", 1, 600, tags=["t"])
+        server.kill()
+        purge_committed(["t"])
+        server.start()
+        wait_until(lambda: cache.get("k") is None, "the purge is not repeated")
+    finally:
+        cache.close()
+        server.kill()

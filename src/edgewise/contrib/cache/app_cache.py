@@ -73,7 +73,6 @@ class AppCache:
         self._copy_age = copy_age
         self.codec: Codec = Pickled(pickle_secrets) if pickle_secrets else Plain()
         self._begin()
-        _living.add(self)
         reference = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin_anew(reference()))
 
@@ -92,6 +91,7 @@ class AppCache:
             with self._lock:
                 if self._of_threads is None:
                     engine = ThreadState(self._settings)
+                    _living.add(self)
                     store = Store(engine, self.memory, self._namespace, self._copy_age)
                     self._of_threads = engine, store, Filling(store, self._flights, ThreadWaiting())
         return self._of_threads
@@ -108,6 +108,7 @@ class AppCache:
             for ended in [each for each in list(self._of_loops) if each.is_closed()]:
                 self._of_loops.pop(ended, None)
             opening = self._of_loops[loop] = loop.create_task(self._open())
+            _living.add(self)
         return await asyncio.shield(opening)
 
     async def _loop_if_open(self) -> OfLoop | None:
@@ -131,6 +132,7 @@ class AppCache:
         """Disconnect what the threads use; the next call begins anew."""
         with self._lock:
             held, self._of_threads = self._of_threads, None
+        _living.discard(self)
         if held is not None:
             held[0].close()
 
@@ -335,7 +337,7 @@ _living: weakref.WeakSet[AppCache] = weakref.WeakSet()
 
 
 def living_caches() -> list[AppCache]:
-    """Return the caches of this process."""
+    """Return the caches of this process that were used and not closed since."""
     return list(_living)
 
 
