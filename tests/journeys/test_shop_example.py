@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -138,7 +137,7 @@ class Shop:
         return {_price(path, answer.text) for answer in answers}
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        self._process.terminate()  # SIGINT may be ignored where tests run in the background
         self._process.wait(PATIENCE)
         self._reader.join()
 
