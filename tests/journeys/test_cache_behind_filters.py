@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def site(tmp_path: Path, origin: StartOrigin, monkeypatch: pytest.MonkeyPatch) -
             )
 
     (tmp_path / "revising_for_the_cache.py").write_text(FILTER)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     toml = f"""
 [upstreams.app]
 servers = ["{origin(answer).address}"]
