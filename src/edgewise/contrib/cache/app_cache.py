@@ -132,15 +132,21 @@ class AppCache:
         """Disconnect what the threads use; the next call begins anew."""
         with self._lock:
             held, self._of_threads = self._of_threads, None
-        _living.discard(self)
+        self._leave_if_closed()
         if held is not None:
             held[0].close()
 
     async def aclose(self) -> None:
         """Disconnect what this event loop uses."""
         opening = self._of_loops.pop(asyncio.get_running_loop(), None)
+        self._leave_if_closed()
         if opening is not None:
             await (await opening).engine.close()
+
+    def _leave_if_closed(self) -> None:
+        """Purges of all layers need not come here any more, where nothing is open."""
+        if self._of_threads is None and all(loop.is_closed() for loop in list(self._of_loops)):
+            _living.discard(self)
 
     # What was computed, or is.
 
