@@ -28,33 +28,39 @@ class _Waiting:
         self._pid = os.getpid()
 
     def add(self, tags: Iterable[str], urls: Iterable[str]) -> None:
+        """Have them purged, a while from now."""
         with self._lock:
-            self._tags.update(tags)
-            self._urls.update(urls)
-            self._tags = set(bounded(self._tags, _MOST_WAITING))
-            if len(self._tags) + len(self._urls) > 2 * _MOST_WAITING:
-                log.error("too many purges wait: %d tags and URLs are dropped", len(self._tags) + len(self._urls))
-                self._tags, self._urls = set(), set()
+            self._keep(tags, urls)
             if self._thread is None or self._pid != os.getpid():
                 self._pid = os.getpid()
                 self._thread = threading.Thread(target=self._work, name="edgewise-purges", daemon=True)
                 self._thread.start()
 
+    def _keep(self, tags: Iterable[str], urls: Iterable[str]) -> None:
+        self._tags.update(tags)
+        self._urls.update(urls)
+        self._tags = set(bounded(self._tags, _MOST_WAITING))
+        if len(self._tags) + len(self._urls) > 2 * _MOST_WAITING:
+            log.error("too many purges wait: %d tags and URLs are dropped", len(self._tags) + len(self._urls))
+            self._tags, self._urls = set(), set()
+
     def _work(self) -> None:
         while True:
             time.sleep(_AGAIN)
-            with self._lock:
-                tags, urls = set(self._tags), set(self._urls)
+            with self._lock:  # what is added from here on is of a later commit, also where it has the same name
+                tags, self._tags = self._tags, set()
+                urls, self._urls = self._urls, set()
+            failed = False
             try:
                 purge_layers(tags, urls)
             except LayersError as error:
+                failed = True
                 log.warning("what was committed is still not purged everywhere: %s", error)
-                continue
             except Exception:
                 log.exception("what was committed cannot be purged")
             with self._lock:
-                self._tags -= tags
-                self._urls -= urls
+                if failed:
+                    self._keep(tags, urls)
                 if not self._tags and not self._urls:
                     self._thread = None
                     return
