@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from support.postgres import PostgresServer, binaries
+
 settings.register_profile("edgewise", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("edgewise")
 
@@ -21,3 +23,16 @@ def caches_of_apps() -> Iterator[None]:
     module = sys.modules.get("edgewise.contrib.cache.app_cache")
     if module is not None:
         module._living.clear()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run one PostgreSQL for all tests, which take a database of it each; skip them where it is not installed."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.postgres import PostgresServer, binaries
-from support.state_servers import SERVERS, StateServer
+from support.postgres import PostgresServer
+from support.state_servers import SERVERS, SqliteServer, StateServer
 
 
 @pytest.fixture(scope="module", params=SERVERS)
@@ -20,17 +20,13 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     server.kill()
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Run one PostgreSQL for all tests, which take a database of it each; skip them where it is not installed."""
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteServer]:
+    """Run the embedded engine for the tests of a module to share."""
+    server = SqliteServer(tmp_path_factory.mktemp("state"))
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from support.state_servers import SqliteServer
 
 PATIENCE = 55.0
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteServer]:
-    server = SqliteServer(tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
 
 
 def run(case: str, state: SqliteServer, database: str) -> None:

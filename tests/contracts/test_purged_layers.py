@@ -18,14 +18,6 @@ from support.edgewise_process import free_port, wait_until
 from support.state_servers import SqliteServer
 
 
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteServer]:
-    server = SqliteServer(tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def cache(state: SqliteServer, request: pytest.FixtureRequest) -> Iterator[AppCache]:
     cache = AppCache(

@@ -42,14 +42,6 @@ class Review(Base):
     product: Mapped[Product] = relationship(back_populates="reviews")
 
 
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteServer]:
-    server = SqliteServer(tmp_path_factory.mktemp("state"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def cache(state: SqliteServer, request: pytest.FixtureRequest) -> Iterator[AppCache]:
     cache = AppCache(state=StateSettings(url=state.url, patience=15.0), namespace=f"t{abs(hash(request.node.name))}")

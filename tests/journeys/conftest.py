@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from support.edgewise_process import EdgewiseProcess
+from support.in_process import InProcessEngine
 from support.origin import OK, Origin
-from support.postgres import PostgresServer, binaries
 from support.state_servers import NatsServer
 
 Pair = tuple[EdgewiseProcess, Origin]
 StartEdgewise = Callable[..., EdgewiseProcess]
 StartOrigin = Callable[..., Origin]
+InProcess = Callable[[str], InProcessEngine]
 
 
 @pytest.fixture
@@ -52,6 +53,20 @@ def origin() -> Iterator[StartOrigin]:
 
 
 @pytest.fixture
+def in_process(tmp_path: Path) -> Iterator[InProcess]:
+    """Start an engine in this process from a TOML text: `in_process(toml)`."""
+    started: list[InProcessEngine] = []
+
+    def start(toml: str) -> InProcessEngine:
+        started.append(InProcessEngine(toml, tmp_path / "access.log"))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()
+
+
+@pytest.fixture
 def nats(tmp_path: Path) -> Iterator[NatsServer]:
     """Start NATS for a test's nodes to share."""
     (tmp_path / "nats").mkdir()
@@ -59,19 +74,6 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
     server.start()
     yield server
     server.kill()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """Run one PostgreSQL for all tests, which take a database of it each; skip them where it is not installed."""
-    if binaries() is None:
-        pytest.skip("PostgreSQL is not installed")
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
 from support.in_process import InProcessEngine
 from support.origin import OriginConnection
 from support.raw_http import get
@@ -31,7 +30,9 @@ revise = Revise()
 
 
 @pytest.fixture
-def site(tmp_path: Path, origin: StartOrigin, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcessEngine]:
+def site(
+    tmp_path: Path, in_process: InProcess, origin: StartOrigin, monkeypatch: pytest.MonkeyPatch
+) -> InProcessEngine:
     def answer(connection: OriginConnection) -> None:
         while True:
             lines = connection.read_request().split(b"\r\n")
@@ -51,9 +52,7 @@ upstream = "app"
 cache = {{ headers = ["X-Tenant"] }}
 filters = ["revising_for_the_cache:revise"]
 """
-    engine = InProcessEngine(toml, tmp_path / "access.log")
-    yield engine
-    engine.stop()
+    return in_process(toml)
 
 
 def test_the_cache_goes_by_the_request_that_filters_leave(site: InProcessEngine) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
 from support.in_process import InProcessEngine
 from support.origin import OriginConnection
 from support.raw_http import RawResponse
@@ -43,7 +40,7 @@ def app() -> App:
 
 
 @pytest.fixture
-def site(tmp_path: Path, origin: StartOrigin, app: App) -> Iterator[InProcessEngine]:
+def site(in_process: InProcess, origin: StartOrigin, app: App) -> InProcessEngine:
     toml = f"""
 [upstreams.app]
 servers = ["{origin(app).address}"]
@@ -51,9 +48,7 @@ servers = ["{origin(app).address}"]
 upstream = "app"
 cache = {{ device = ["mobile", "tablet"] }}
 """
-    engine = InProcessEngine(toml, tmp_path / "access.log")
-    yield engine
-    engine.stop()
+    return in_process(toml)
 
 
 def ask(site: InProcessEngine, agent: str, *lines: str, method: str = "GET", path: str = "/") -> RawResponse:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
+from support.cached_answers import ask, how
 from support.edgewise_process import wait_until
 from support.in_process import InProcessEngine
 from support.origin import Origin, OriginConnection
-from support.raw_http import RawResponse
 
 StartSite = Callable[..., InProcessEngine]
 
@@ -23,9 +22,8 @@ def kept(body: bytes = b"hello", *lines: str, status: str = "200 OK") -> bytes:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[StartSite]:
+def site(in_process: InProcess) -> StartSite:
     """Start an engine whose route before an origin caches: `site(origin, "settings")`."""
-    started: list[InProcessEngine] = []
 
     def start(origin: Origin, cache: str, route: str = "") -> InProcessEngine:
         toml = f"""
@@ -37,25 +35,9 @@ upstream = "app"
 cache = {{ {cache} }}
 {route}
 """
-        started.append(InProcessEngine(toml, tmp_path / "access.log"))
-        return started[-1]
+        return in_process(toml)
 
-    yield start
-    for one in started:
-        one.stop()
-
-
-def ask(site: InProcessEngine, *lines: str, path: str = "/page", method: str = "GET") -> RawResponse:
-    with site.client() as client:
-        given = "".join(f"{line}\r\n" for line in lines)
-        return client.ask(
-            f"{method} {path} HTTP/1.1\r\nHost: example.com\r\n{given}\r\n".encode(), head_request=method == "HEAD"
-        )
-
-
-def how(response: RawResponse) -> str:
-    members = (response.get("cache-status") or "").split("; ")[1:]
-    return "; ".join(member for member in members if not member.startswith("ttl="))
+    return start
 
 
 # ---- a policy for browsers -------------------------------------------------------------------------------------------

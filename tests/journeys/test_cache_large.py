@@ -6,14 +6,14 @@ import contextlib
 import os
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from edgewise.tls.development import DevelopmentAuthority
-from journeys.conftest import StartEdgewise, StartOrigin
+from journeys.conftest import InProcess, StartEdgewise, StartOrigin
 from support.edgewise_process import EdgewiseProcess, wait_until
 from support.http2_raw import INITIAL_WINDOW_SIZE, LARGEST_WINDOW, Http2Client, settings, window_update
 from support.in_process import InProcessEngine
@@ -27,9 +27,8 @@ WIDE = settings((INITIAL_WINDOW_SIZE, LARGEST_WINDOW)) + window_update(0, LARGES
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[StartEngine]:
+def engine(tmp_path: Path, in_process: InProcess) -> StartEngine:
     """Start an engine with a disk, whose route before an origin caches: `engine(origin, "settings")`."""
-    started: list[InProcessEngine] = []
 
     def start(origin: Origin, cache: str = 'max_object = "300MB"') -> InProcessEngine:
         toml = f"""
@@ -44,12 +43,9 @@ retry = {{ attempts = 1 }}
 upstream = "app"
 cache = {{ {cache} }}
 """
-        started.append(InProcessEngine(toml, tmp_path / "access.log"))
-        return started[-1]
+        return in_process(toml)
 
-    yield start
-    for one in started:
-        one.stop()
+    return start
 
 
 def ask(engine: InProcessEngine, *lines: str, method: bytes = b"GET") -> RawResponse:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from edgewise.cli.cached_text import cached_text
 from edgewise.router.caching import looked_at
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
+from support.cached_answers import how
 from support.edgewise_process import wait_until
 from support.in_process import InProcessEngine
 from support.origin import Origin
@@ -26,9 +26,8 @@ FIRST, SECOND, THIRD, FOURTH, LAST = "0-99999", "100000-199999", "200000-299999"
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[StartEngine]:
+def engine(in_process: InProcess) -> StartEngine:
     """Start an engine whose route before an origin caches in slices: `engine(origin, "settings")`."""
-    started: list[InProcessEngine] = []
 
     def start(origin: Origin, cache: str = "", route: str = "") -> InProcessEngine:
         toml = f"""
@@ -40,12 +39,9 @@ upstream = "app"
 cache = {{ {cache or "stale_if_error = 0"}, slice = "100KB" }}
 {route}
 """
-        started.append(InProcessEngine(toml, tmp_path / "access.log"))
-        return started[-1]
+        return in_process(toml)
 
-    yield start
-    for one in started:
-        one.stop()
+    return start
 
 
 def ask(engine: InProcessEngine, *lines: str, path: str = "/film", method: str = "GET") -> RawResponse:
@@ -58,12 +54,6 @@ def ask(engine: InProcessEngine, *lines: str, path: str = "/film", method: str =
 def ranged(engine: InProcessEngine, first: int | str, last: int | str = "", *lines: str) -> RawResponse:
     """Ask for a range of it."""
     return ask(engine, f"Range: bytes={first}-{last}", *lines)
-
-
-def how(response: RawResponse) -> str:
-    """Return what Cache-Status says, without the time left."""
-    members = (response.get("cache-status") or "").split("; ")[1:]
-    return "; ".join(member for member in members if not member.startswith("ttl="))
 
 
 def settled(engine: InProcessEngine) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import brotli
 import pytest
 from backports import zstd
 
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
+from support.cached_answers import ask, how
 from support.edgewise_process import wait_until
 from support.http2_raw import Http2Client
 from support.in_process import InProcessEngine
@@ -35,9 +35,8 @@ def text(body: bytes, *lines: str, status: str = "200 OK") -> bytes:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[StartSite]:
+def site(in_process: InProcess) -> StartSite:
     """Start an engine whose route before an origin caches and compresses."""
-    started: list[InProcessEngine] = []
 
     def start(origin: Origin, cache: str = "", compress: str = "true", memory: str = "64MB") -> InProcessEngine:
         toml = f"""
@@ -52,20 +51,9 @@ upstream = "app"
 cache = {{ {cache} }}
 compress = {compress}
 """
-        started.append(InProcessEngine(toml, tmp_path / "access.log"))
-        return started[-1]
+        return in_process(toml)
 
-    yield start
-    for one in started:
-        one.stop()
-
-
-def ask(site: InProcessEngine, *lines: str, path: str = "/page", method: str = "GET") -> RawResponse:
-    with site.client() as client:
-        given = "".join(f"{line}\r\n" for line in lines)
-        return client.ask(
-            f"{method} {path} HTTP/1.1\r\nHost: example.com\r\n{given}\r\n".encode(), head_request=method == "HEAD"
-        )
+    return start
 
 
 def until_coded(site: InProcessEngine, coding: str, path: str = "/page") -> RawResponse:
@@ -78,11 +66,6 @@ def until_coded(site: InProcessEngine, coding: str, path: str = "/page") -> RawR
 
     wait_until(coded, "a coded answer")
     return found[-1]
-
-
-def how(response: RawResponse) -> str:
-    members = (response.get("cache-status") or "").split("; ")[1:]
-    return "; ".join(member for member in members if not member.startswith("ttl="))
 
 
 @pytest.mark.parametrize("coding", DECODERS)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
 from support.edgewise_process import wait_until
 from support.http2_raw import Http2Client, request_fields
 from support.in_process import InProcessEngine
@@ -20,18 +19,14 @@ StartEngine = Callable[..., InProcessEngine]
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[StartEngine]:
+def engine(in_process: InProcess) -> StartEngine:
     """Start an engine in this process: `engine(address, route)`."""
-    started: list[InProcessEngine] = []
 
     def start(address: str, route: str = "") -> InProcessEngine:
         toml = f'[upstreams.app]\nservers = ["{address}"]\n[[routes]]\nupstream = "app"\n{route}\n'
-        started.append(InProcessEngine(toml, tmp_path / "access.log"))
-        return started[-1]
+        return in_process(toml)
 
-    yield start
-    for one in started:
-        one.stop()
+    return start
 
 
 def broken(*arguments: Any, **more: Any) -> Any:

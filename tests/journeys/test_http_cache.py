@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from journeys.conftest import StartOrigin
+from journeys.conftest import InProcess, StartOrigin
+from support.cached_answers import how
 from support.edgewise_process import wait_until
 from support.in_process import InProcessEngine
 from support.origin import Origin, OriginConnection
@@ -26,9 +26,8 @@ def answer(body: bytes = b"hello", *lines: str, status: str = "200 OK") -> bytes
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[StartEngine]:
+def engine(in_process: InProcess) -> StartEngine:
     """Start an engine whose route before an origin caches: `engine(origin, "settings")`."""
-    started: list[InProcessEngine] = []
 
     def start(origin: Origin, cache: str = "", upstream: str = "", route: str = "") -> InProcessEngine:
         toml = f"""
@@ -40,24 +39,15 @@ upstream = "app"
 cache = {{ {cache} }}
 {route}
 """
-        started.append(InProcessEngine(toml, tmp_path / "access.log"))
-        return started[-1]
+        return in_process(toml)
 
-    yield start
-    for one in started:
-        one.stop()
+    return start
 
 
 def ask(engine: InProcessEngine, *requests: bytes) -> list[RawResponse]:
     """Ask one after another on one connection."""
     with engine.client() as client:
         return [client.ask(request, head_request=request.startswith(b"HEAD")) for request in requests]
-
-
-def how(response: RawResponse) -> str:
-    """Return what Cache-Status says, without the time left."""
-    members = (response.get("cache-status") or "").split("; ")[1:]
-    return "; ".join(member for member in members if not member.startswith("ttl="))
 
 
 class Gate:
