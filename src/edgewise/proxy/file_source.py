@@ -10,8 +10,7 @@ from concurrent.futures import Future
 from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
-from edgewise.proxy import lifecycle
-from edgewise.proxy.pieces import threads
+from edgewise.proxy import lifecycle, page_cache
 from edgewise.proxy.wire import FOREVER, WOULD_BLOCK
 
 if TYPE_CHECKING:
@@ -140,12 +139,10 @@ class FileSource:
     def _read(self, piece: memoryview, start: int) -> int:
         """Read what the page cache has; -1 where a thread reads it from disk first, or the file has ended."""
         try:
-            read = os.preadv(self._file.fileno(), [piece], start, os.RWF_NOWAIT)
+            read = page_cache.read(self._file.fileno(), piece, start)
         except BlockingIOError:
             self._fetch(start, len(piece))
             return -1
-        except OSError:  # a file system that cannot tell
-            read = os.preadv(self._file.fileno(), [piece], start)
         if not read:
             lifecycle.fail(self._exchange, 500, "edge-file", "the file became shorter while it was sent")
             return -1
@@ -226,9 +223,7 @@ class FileSource:
         """Have a thread read a piece into the page cache, then go on."""
         self._busy = True
         self._leave_room()
-        loop = self._exchange.client.engine.loop
-        reading = threads.submit(os.pread, self._file.fileno(), size, start)
-        reading.add_done_callback(lambda done: loop.call_soon_threadsafe(self._fetched, done))
+        page_cache.fetch(self._exchange.client.engine.loop, self._file.fileno(), start, size, self._fetched)
 
     def _fetched(self, done: Future[bytes]) -> None:
         self._busy = False

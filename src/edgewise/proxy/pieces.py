@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from io import FileIO
 from typing import TYPE_CHECKING, Protocol
 
+from edgewise.proxy import page_cache
 from edgewise.proxy.wire import Buffer
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _PIECE = 262144
 """Bytes given to a client at once: what it does not take is copied."""
 _NOTHING = memoryview(b"")
-threads = ThreadPoolExecutor(4, "files")
-"""Read from disk for whoever would wait for it."""
 
 
 class Pieces(Protocol):
@@ -127,22 +125,15 @@ class FilePieces:
         size = min(end - start, _PIECE)
         piece = self._engine.scratch[:size]
         try:
-            read = os.preadv(self._file.fileno(), [piece], start, os.RWF_NOWAIT)
+            read = page_cache.read(self._file.fileno(), piece, start)
         except BlockingIOError:
-            self._fetch(size, start)
+            if not self._reading:
+                self._reading = True
+                page_cache.fetch(self._engine.loop, self._file.fileno(), start, size, self._fetched)
             return _NOTHING
-        except OSError:  # a file system that cannot tell
-            read = os.preadv(self._file.fileno(), [piece], start)
         if not read:
             raise OSError(f"{self._file.name!r} ends before its content")
         return piece[:read]
-
-    def _fetch(self, size: int, start: int) -> None:
-        if self._reading:
-            return
-        self._reading = True
-        reading = threads.submit(os.pread, self._file.fileno(), size, start)
-        reading.add_done_callback(lambda done: self._engine.loop.call_soon_threadsafe(self._fetched, done))
 
     def _fetched(self, done: Future[bytes]) -> None:
         self._reading = False
