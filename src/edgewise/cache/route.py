@@ -19,10 +19,7 @@ from edgewise.cache.request import CacheRequest, Requests
 from edgewise.cache.reuse import Use as Reuse
 from edgewise.cache.reuse import decide
 from edgewise.cache.settings import CacheSettings
-from edgewise.cache.slicing import (
-    fits,
-    slice_key,
-)
+from edgewise.cache.slicing import fits, slice_key
 from edgewise.cache.status import Forwarded
 from edgewise.cache.stored import Stored
 from edgewise.cache.tags import named_tags

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgewise.contracts.plan import Answer, Params, Route
 from edgewise.contracts.table import Limits, Table, TcpRoute
 from edgewise.http.targets import normalise_path
-from edgewise.router.caching import caches, clearing, route_cache
+from edgewise.router.caching import Caches, caches, clearing, route_cache
 from edgewise.router.compression import compression
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
@@ -74,16 +74,7 @@ def build(
     )
     internal = any(route.internal for route in routes)
     for route in routes:
-        added = clearing(route.spec.clear_site_data)
-        if shared_caches is not None and route.spec.cache is not None:
-            known = route.spec.session is not None
-            route.cache = route_cache(
-                route.name, route.spec.cache, shared_caches, before, route.compression, added, authenticated=known
-            )
-            route.device = route.cache.device
-            route.client_edits = tuple(("remove", name, b"") for name in route.cache.settings.hide)
-        route.client_edits += tuple(("set", field.name, field.line) for field in added)
-        route.response_edits += route.client_edits
+        _add_cache(route, shared_caches, before)
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
@@ -161,6 +152,20 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
         route.limit = rate_limit(name, spec.rate_limit, before)
     route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
     return route
+
+
+def _add_cache(route: Route, shared: Caches | None, before: Mapping[str, Route]) -> None:
+    """Give a route its cache, where it has one, and what clients see in other words than servers say it."""
+    added = clearing(route.spec.clear_site_data)
+    if shared is not None and route.spec.cache is not None:
+        known = route.spec.session is not None
+        route.cache = route_cache(
+            route.name, route.spec.cache, shared, before, route.compression, added, authenticated=known
+        )
+        route.device = route.cache.device
+        route.client_edits = tuple(("remove", name, b"") for name in route.cache.settings.hide)
+    route.client_edits += tuple(("set", field.name, field.line) for field in added)
+    route.response_edits += route.client_edits
 
 
 def _add_checks(route: Route, config: Config, sessions: GatewaySessions | None) -> None:
