@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.edgewise_process import EdgewiseProcess, wait_until
+from support.edgewise_process import EdgewiseProcess
 from support.http2_origin import Http2Origin, Stream
 from support.http2_raw import (
     DATA,
@@ -335,17 +335,18 @@ class TestEarlyEnds:
         assert statuses == [200, 200, 499]
 
     def test_a_client_that_closes_gives_up_all_it_asked_for(self, proxied) -> None:
-        gone = threading.Semaphore(0)
+        arrived, gone = threading.Semaphore(0), threading.Semaphore(0)
 
         def wait(connection: OriginConnection) -> None:
+            arrived.release()
             if connection.reader.to_end() == b"":
                 gone.release()
 
-        edgewise, origin = proxied(by_path(wait=wait))
+        edgewise, _ = proxied(by_path(wait=wait))
         with connected(edgewise) as client:
             for _ in range(5):
                 client.request(request_fields("/wait"))
-            wait_until(lambda: len(origin.connections) >= 5, "the requests are at the origin")
+            assert all(arrived.acquire(timeout=PATIENCE) for _ in range(5))
         assert all(gone.acquire(timeout=PATIENCE) for _ in range(5))
 
 

@@ -6,15 +6,15 @@ import asyncio
 import os
 from io import FileIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewise.proxy.engine import Engine
 from edgewise.proxy.pieces import Content, FilePieces
-from edgewise.proxy.wire import RESPONSE_READ
+from edgewise.telemetry.ids import IdSource
 
 
 class Body:
@@ -89,10 +89,10 @@ def test_what_a_file_did_not_take_stays_in_memory_until_everybody_has_it() -> No
     assert read(content, 0, 5) == b"01234"
 
 
-def pieces_of(path: Path, loop: asyncio.AbstractEventLoop | None, told: list[int]) -> FilePieces:
+def pieces_of(path: Path, loop: asyncio.AbstractEventLoop, told: list[int]) -> FilePieces:
     """Return the content of a file as a client's engine reads it."""
-    running = SimpleNamespace(loop=loop, scratch=memoryview(bytearray(RESPONSE_READ)))
-    return FilePieces(FileIO(path), path.stat().st_size, cast(Any, running), lambda: told.append(1))
+    engine = Engine(loop, IdSource())
+    return FilePieces(FileIO(path), path.stat().st_size, engine, lambda: told.append(1))
 
 
 def test_what_the_page_cache_does_not_have_is_read_by_a_thread_first(
@@ -123,7 +123,9 @@ def test_what_the_page_cache_does_not_have_is_read_by_a_thread_first(
 def test_a_file_that_ends_before_its_content_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "content"
     path.write_bytes(b"0123456789")
-    pieces = pieces_of(path, None, [])
+    loop = asyncio.new_event_loop()
+    pieces = pieces_of(path, loop, [])
+    loop.close()
     path.write_bytes(b"01234")
     assert bytes(pieces.piece(0, 10)) == b"01234"
     with pytest.raises(OSError, match="ends before"):
