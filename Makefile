@@ -22,13 +22,17 @@ run: $(STAMP)
 	$(BIN)/python examples/quickstart/run.py
 
 # What fails while four run at a time on two cores is named, and judged by a run of its own.
-test: $(STAMP)
-	directory=$$(mktemp -d) && $(BIN)/python -m pytest -q -n 4 --dist loadfile --basetemp $$directory/t; status=$$?; \
-		if [ $$status -eq 1 ]; then \
+define pytest-beside-others
+	directory=$$(mktemp -d) && $(1) $(BIN)/python -m pytest -q -n 4 --dist loadfile --basetemp $$directory/t $(2); \
+		status=$$?; if [ $$status -eq 1 ]; then \
 			echo "== once more, alone: what failed beside others"; \
-			$(BIN)/python -m pytest -q -v --lf --lfnf=none --basetemp $$directory/t; status=$$?; \
+			$(1) $(BIN)/python -m pytest -q -v --lf --lfnf=none --basetemp $$directory/t $(2); status=$$?; \
 		fi; \
 		rm -rf $$directory; exit $$status
+endef
+
+test: $(STAMP)
+	$(call pytest-beside-others)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -43,8 +47,7 @@ compiled: $(COMPILED_STAMP)
 
 test-compiled: $(COMPILED_STAMP)
 	PYTHONPATH=$(COMPILED) $(BIN)/edgewise --version | grep -w compiled
-	PYTHONPATH=$(CURDIR)/$(COMPILED) $(BIN)/python -m pytest -q -n 4 --dist loadfile -o pythonpath="$(COMPILED) tests" \
-		$(COMPILED_TESTS)
+	$(call pytest-beside-others,PYTHONPATH=$(CURDIR)/$(COMPILED),-o pythonpath="$(COMPILED) tests" $(COMPILED_TESTS))
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -139,9 +139,10 @@ class Retry(Model):
     attempts: PositiveCount = 2
     """Attempts in all, the first included."""
     on: list[RetryCondition] = Field(default=["connect"])
-    """Reasons: "connect" (no connection was made), statuses for idempotent methods, and "grpc-unavailable".
+    """Reasons: "connect" (no connection was made), statuses for idempotent methods, and gRPC's: "grpc-unavailable",
+    "grpc-cancelled", "grpc-deadline-exceeded", "grpc-internal", "grpc-resource-exhausted".
 
-    The last is for gRPC calls that a server ended with UNAVAILABLE before any message, whether or not the method is
+    These are for gRPC calls that a server ended with that status before any message, whether or not the method is
     idempotent. Idempotent requests are also sent again when a connection broke or no answer came in time.
     """
     body_limit: Size = 65536

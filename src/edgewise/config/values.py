@@ -44,7 +44,15 @@ _LINK = re.compile(r"<[^<>\s\"]+>(?: *; *[A-Za-z-]+(?:=(?:[^\s\";,]+|\"[^\"]*\")
 _IDENTIFIERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 _SRV = re.compile(r"_[A-Za-z0-9-]+\._(?:tcp|udp)(?:\.[A-Za-z0-9_-]{1,63})+\.?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_RETRY_WORDS = ("connect", "grpc-unavailable")
+GRPC_RETRIES = {
+    "grpc-cancelled": 1,
+    "grpc-deadline-exceeded": 4,
+    "grpc-resource-exhausted": 8,
+    "grpc-internal": 13,
+    "grpc-unavailable": 14,
+}
+"""Reasons to retry that are statuses of gRPC, by their code."""
+_RETRY_WORDS = ("connect", *GRPC_RETRIES)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -157,13 +165,14 @@ def check_status_range(value: object) -> int | str:
 
 
 def check_retry_condition(value: object) -> int | str:
-    """Return "connect", "grpc-unavailable" or a status from 400 to 599. Raises BadValue."""
+    """Return "connect", a word of GRPC_RETRIES or a status from 400 to 599. Raises BadValue."""
     if isinstance(value, str) and value in _RETRY_WORDS:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 400 <= value <= 599:
         return value
     close = nearest(value, _RETRY_WORDS) if isinstance(value, str) else ""
-    expected = '"connect", "grpc-unavailable" or a status from 400 to 599'
+    words = ", ".join(f'"{word}"' for word in _RETRY_WORDS)
+    expected = f"{words} or a status from 400 to 599"
     raise BadValue(f"{show(value)} is not a reason to retry", expected, close)
 
 

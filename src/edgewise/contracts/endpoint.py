@@ -110,8 +110,8 @@ class Retry:
     on_connect: bool = True
     on_statuses: frozenset[int] = frozenset()
     """Only for idempotent methods (RFC 9110 section 9.2.2)."""
-    on_grpc_unavailable: bool = False
-    """Calls that a server ended with UNAVAILABLE and nothing else, whatever their method does."""
+    on_grpc: frozenset[int] = frozenset()
+    """Statuses of calls that a server ended with that and nothing else, whatever their method does."""
     body_limit: int = 65536
     """Bytes of request content kept for a replay; a longer body is not retried once it was sent."""
     budget_ratio: float = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from edgewise.protocols.grpc import Status
+from edgewise.protocols.grpc import edge_status
 from edgewise.proxy import hedging, lifecycle
 
 if TYPE_CHECKING:
@@ -66,24 +66,30 @@ def failed(exchange: Exchange, status: int, end: str, reason: str, *, sent: bool
         exchange.stale += 1
         exchange.attempts -= 1
         lifecycle.dispatch(exchange)
-    elif _may_retry(exchange, sent=sent):
+    elif _may_retry(exchange, sent=sent, safe=_call_may_be_repeated(exchange, status)):
         _again(exchange)
     else:
         lifecycle.fail(exchange, status, end, reason)
 
 
+def _call_may_be_repeated(exchange: Exchange, status: int) -> bool:
+    """Is a gRPC call that the client would be told of by `status` one that the upstream's settings repeat?"""
+    group = exchange.group
+    return exchange.grpc is not None and group is not None and edge_status(status) in group.retry.on_grpc
+
+
 def retry_answer(exchange: Exchange, connection: Connection, plan: ResponsePlan) -> bool:
     """Try another server instead of passing an answer on, where the upstream's settings say so and it is safe.
 
-    Who asks for retries of calls that ended UNAVAILABLE says that they are safe: every call is a POST.
+    Who asks for retries of calls by their status says that they are safe: every call is a POST.
     """
     group = exchange.group
     if group is None:
         return False
-    unavailable = group.retry.on_grpc_unavailable and plan.grpc_status == Status.UNAVAILABLE
-    if plan.status not in group.retry.on_statuses and not unavailable:
+    call = plan.grpc_status in group.retry.on_grpc
+    if plan.status not in group.retry.on_statuses and not call:
         return False
-    if not _may_retry(exchange, sent=True, safe=unavailable):
+    if not _may_retry(exchange, sent=True, safe=call):
         return False
     ended(exchange, ok=False)
     connection.abandon()

@@ -11,6 +11,7 @@ from edgewise.balancer.outlier import Ejection, OutlierDetector
 from edgewise.balancer.policies import make_policy
 from edgewise.balancer.sticky import Sticky
 from edgewise.config.addresses import SERVER_HOST, parse_address
+from edgewise.config.values import GRPC_RETRIES
 from edgewise.contracts.endpoint import Address, Endpoint, Retry, Upstream
 from edgewise.router.discovery import host_name
 from edgewise.tls.upstream import upstream_context
@@ -106,7 +107,7 @@ def _settings(upstream: Upstream, spec: Spec) -> None:
         attempts=spec.retry.attempts,
         on_connect="connect" in spec.retry.on,
         on_statuses=statuses,
-        on_grpc_unavailable="grpc-unavailable" in spec.retry.on,
+        on_grpc=frozenset(GRPC_RETRIES[one] for one in spec.retry.on if one in GRPC_RETRIES),
         body_limit=spec.retry.body_limit,
         budget_ratio=spec.retry.budget_ratio,
         budget_min=spec.retry.budget_min,
