@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from edgewise.config import addresses, patterns, values
 from edgewise.config.caching import CACHE_POLICY
 from edgewise.config.compress import MEDIA_TYPE
+from edgewise.config.policies import OFF_VALIDATOR
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
 from edgewise.config.state import STATE_URL_VALIDATOR
@@ -57,6 +58,7 @@ _VALIDATED: dict[Any, str] = {
     CACHE_POLICY: "Cache-Control",
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
+    OFF_VALIDATOR: "`false` or table",
     HSTS_VALIDATOR: "age or table",
 }
 _PLAIN: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from edgewise.config.describe import default_words, type_words
+from edgewise.config.policies import Policies
 from edgewise.config.schema import Config, Model
 from edgewise.config.shape import alternatives
 
@@ -82,7 +83,13 @@ def json_schema() -> str:
 
 @cache
 def field_docs(model: type[Model]) -> dict[str, str]:
-    """Return the docstring that follows each field in the source of a model."""
+    """Return the docstring that follows each field in the source of a model, and of those that it is one of."""
+    bases = [base for base in model.__bases__ if issubclass(base, Model) and base is not Model]
+    inherited = {key: text for base in bases for key, text in field_docs(base).items()}
+    return inherited | _own_field_docs(model)
+
+
+def _own_field_docs(model: type[Model]) -> dict[str, str]:
     module = inspect.getmodule(model)
     assert module is not None
     tree = ast.parse(inspect.getsource(module))
@@ -95,8 +102,10 @@ def field_docs(model: type[Model]) -> dict[str, str]:
 
 
 def _sections(model: type[Model], prefix: str) -> Iterator[tuple[str, type[Model]]]:
-    """Yield (title, model) of every table below a model, depth first."""
+    """Yield (title, model) of every table below a model, depth first; those of policies only where they come first."""
     for key, field in model.model_fields.items():
+        if issubclass(model, Policies) and key in Policies.model_fields and prefix != "policies.":
+            continue
         for inner, many in _inner_models(field):
             name = prefix + (key if many == "list" else _NAMES.get(key, key))
             yield (f"[[{name}]]" if many == "list" else f"[{name}]"), inner
@@ -115,7 +124,12 @@ def _section(title: str, model: type[Model]) -> str:
     lines = [f"## `{title}`", "", inspect.cleandoc(model.__doc__ or ""), ""]
     lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
     docs = field_docs(model)
-    for key, field in model.model_fields.items():
+    fields = model.model_fields
+    if issubclass(model, Policies) and title != "[policies]":
+        lines.insert(4, "The keys of [policies] as well.\n")
+        fields = {key: field for key, field in fields.items() if key not in Policies.model_fields}
+        lines = lines if fields else lines[:2] + lines[4:5]
+    for key, field in fields.items():
         cells = (f"`{key}`", type_words(field), default_words(field), docs[key])
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

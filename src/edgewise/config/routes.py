@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from edgewise.config.caching import RouteCache
 from edgewise.config.compress import Compress
+from edgewise.config.policies import Policies
 from edgewise.config.static import Static
 from edgewise.config.tls import SWITCH_VALIDATOR
 from edgewise.config.types import (
@@ -19,16 +20,13 @@ from edgewise.config.types import (
     FieldValue,
     FileName,
     HostPatterns,
-    LimitKey,
     Link,
     Methods,
     Model,
     Name,
     PathPatterns,
     PathPrefix,
-    PositiveCount,
     PositiveDuration,
-    Rate,
     RedirectTarget,
     Rewrite,
     Size,
@@ -93,24 +91,7 @@ class TunnelTimeouts(Model):
     """From the beginning of a session to its end; 0: no limit. By default that of [server]."""
 
 
-class RateLimit(Model):
-    """How often a client may come; what is more gets 429 and Retry-After.
-
-    All workers count together, and all nodes with shared state: each decides by itself and tells the others ten times a
-    second what it admitted.
-    """
-
-    rate: Rate
-    """Requests over time, such as "100/s", "30/m" or "1000/h"."""
-    burst: PositiveCount | None = None
-    """Requests at once after a rest; by default those of a second, at least one."""
-    by: LimitKey = "client_ip"
-    """Whose requests are counted together: "client_ip" (IPv6: its /64), "route", "header:NAME" or "cookie:NAME"."""
-    strict: bool = False
-    """Ask the shared counter before each request: exact, at the price of its answer time. Windows of burst / rate."""
-
-
-class Route(Model):
+class Route(Policies):
     """Requests that match go where the route says; of several that match, the most specific wins, not the first.
 
     Exactly one of upstream, split, redirect, respond and static says what becomes of a request.
@@ -173,8 +154,6 @@ class Route(Model):
     """Link fields that browsers get in a 103 before a server is asked, such as "</app.css>; rel=preload; as=style"."""
     early_hints_http1: bool = False
     """Send it over HTTP/1.1 too, where some clients take it for the answer; HTTP/2 is always fine."""
-    rate_limit: RateLimit | None = None
-    """How often a client may come."""
     cache: RouteCache | None = None
     """Keep answers for other requests; `{}` for what answers say themselves."""
     session: Literal["optional", "required"] | None = None

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 from edgewise.config.caching import CacheMemory, RouteCache
 from edgewise.config.cluster import Cluster
 from edgewise.config.database import Database
+from edgewise.config.policies import Policies
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.sessions import Sessions
 from edgewise.config.state import State
@@ -140,6 +141,10 @@ class Config(Model):
     """What nodes share beside state; without this table each runs what its own file says."""
     database: Database | None = None
     """A database whose writes purge what was read of it; without this table none is listened to."""
+    policies: Policies = Policies()
+    """What all requests must pass."""
+    hosts: dict[HostName, Policies] = Field(default={})
+    """What requests for a host must pass, "*.example.com" for any name below: of several the most specific holds."""
     cache: CacheMemory = CacheMemory()
     """Room for answers that routes keep."""
     sessions: Sessions = Sessions()
@@ -151,10 +156,15 @@ class Config(Model):
     tcp: list[TcpRoute] = Field(default=[])
     """Layer 4 routes."""
 
+    def levels(self) -> list[Policies]:
+        """Return every table that has policies."""
+        upstreams = (upstream.policies for upstream in self.upstreams.values())
+        return [*self.routes, *upstreams, *self.hosts.values(), self.policies]
+
     @model_validator(mode="after")
     def _default_state(self, info: ValidationInfo) -> Self:
         """Several workers count the requests of a limit together; stateful sessions are kept somewhere."""
-        limited = any(route.rate_limit is not None for route in self.routes) and self.server.workers > 1
+        limited = any(level.rate_limit is not None for level in self.levels()) and self.server.workers > 1
         held = any(route.session is not None for route in self.routes) and self.sessions.mode == "stateful"
         if self.state is None and (limited or held):
             object.__setattr__(self, "state", State.model_validate({}, context=info.context))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from edgewise.config.addresses import EXPECTED
+from edgewise.config.policies import Policies
 from edgewise.config.problems import BadValue, show
 from edgewise.config.types import (
     Count,
@@ -268,3 +269,5 @@ class Upstream(Model):
     """TLS to the servers: `true`, `false`, or a table."""
     proxy_protocol: Literal[0, 1, 2] = 0
     """Version of the PROXY protocol header sent on each new connection; 0: none."""
+    policies: Policies = Policies()
+    """What requests must pass that go to it."""

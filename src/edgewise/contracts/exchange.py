@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.contracts.identity import Identity
     from edgewise.contracts.plan import Plan
 
 
@@ -16,10 +18,11 @@ class Exchange:
     """
 
     __slots__ = (
-        "answered", "attempting", "attempts", "body", "cache_status", "cached", "client", "connected", "context",
-        "dispatched", "end", "ended", "endpoint", "failure", "first_byte", "group", "grpc", "head", "hedge", "plan",
-        "primary", "request", "request_bytes", "request_id", "response_bytes", "retrying", "route", "set_cookie",
-        "span_id", "stale", "started", "status", "task", "tried", "upstream", "waiting",
+        "answer_lines", "answered", "attempting", "attempts", "body", "cache_status", "cached", "client", "connected",
+        "context", "dispatched", "end", "ended", "endpoint", "failure", "first_byte", "forward_lines", "group", "grpc",
+        "head", "hedge", "held", "identity", "plan", "primary", "refused", "request", "request_bytes", "request_id",
+        "response_bytes", "retrying", "route", "set_cookie", "span_id", "stale", "started", "status", "task", "tried",
+        "upstream", "waiting",
     )  # fmt: skip
 
     def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:
@@ -66,6 +69,16 @@ class Exchange:
         """`Cache-Status` line of an answer that the route's cache let pass, b"" for none."""
         self.cached = 0
         """What the route's cache did (`contracts.cache.Result`)."""
+        self.identity: Identity | None = None
+        """Who asks, as a policy verified."""
+        self.forward_lines: bytes = b""
+        """Field lines, each with its CRLF, that policies add to what a server gets."""
+        self.answer_lines: bytes = b""
+        """The same for what the client gets, whoever answers."""
+        self.held: tuple[Callable[[], None], ...] = ()
+        """What policies want called once the exchange has ended."""
+        self.refused = 0
+        """The policy that refused the request: its place in `contracts.policies.POLICIES`, from 1."""
         self.context: dict[str, Any] | None = None
         """Filters' own values; made on first use."""
         self.request: Any = None

@@ -14,7 +14,10 @@ instantiated once a worker) or by the name of an entry point in the group `edgew
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from edgewise.contracts.identity import Identity
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 
@@ -89,7 +92,18 @@ def _check(name: str, value: str) -> None:
 class Request:
     """What a filter sees of a request. Assign `path`, `query` or edit `headers` to change what is forwarded."""
 
-    __slots__ = ("client_ip", "context", "headers", "method", "path", "query", "request_id", "route", "scheme")
+    __slots__ = (
+        "client_ip",
+        "context",
+        "headers",
+        "identity",
+        "method",
+        "path",
+        "query",
+        "request_id",
+        "route",
+        "scheme",
+    )
 
     def __init__(
         self,
@@ -113,6 +127,8 @@ class Request:
         self.scheme = scheme
         self.request_id = request_id
         self.route = route
+        self.identity: Identity | None = None
+        """Who asks, where the route's `auth` verified somebody."""
         self.context: dict[str, Any] = {}
         """The filters' own values for this exchange; logged under `context` where a value is str, int or float."""
 

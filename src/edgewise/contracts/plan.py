@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.files import Files
     from edgewise.contracts.limits import Limit
+    from edgewise.contracts.policies import Policy
 
 
 Params = dict[str, bytes]
@@ -54,8 +55,9 @@ class Route:
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
         "call_limit", "client_edits", "compression", "device", "direct", "done", "early_hints", "early_hints_http1",
         "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name",
-        "preserve_host", "progress", "request_filters", "response_edits", "response_filters", "response_memos",
-        "response_timeout", "rewrite", "spec", "split", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "policies", "preserve_host", "progress", "request_filters", "response_edits", "response_filters",
+        "response_memos", "response_timeout", "rewrite", "spec", "split", "stripped", "tunnel_lifetime",
+        "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -89,6 +91,10 @@ class Route:
         """Those at the end of `response_edits` that are made for clients, and not on what the cache keeps."""
         self.direct = False
         """One upstream without circuit breaker, no filters: a request without content goes straight to a server."""
+        self.policies: tuple[Policy, ...] = ()
+        """What requests must pass, in order, before filters run."""
+        self.stripped: frozenset[bytes] = frozenset()
+        """Lower-case names of fields that no client may send on: only policies speak in them."""
         self.request_filters: tuple[Any, ...] = ()
         self.response_filters: tuple[Any, ...] = ()
         self.filter_timeout = 5.0

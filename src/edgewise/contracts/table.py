@@ -117,5 +117,7 @@ class Table:
     """What routes with a cache share, for the next table to go on with."""
     sessions: object = None
     """The gateway's sessions, for the next table to go on with."""
+    gateway: object = None
+    """What the policies of routes share, for the next table to go on with."""
     tcp: dict[str, TcpRoute] = field(default_factory=dict)
     """By the listen address as written in the configuration."""

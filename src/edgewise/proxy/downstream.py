@@ -11,6 +11,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan
 from edgewise.protocols.errors import ProtocolError
 from edgewise.proxy import lifecycle
+from edgewise.proxy.messages import with_lines
 from edgewise.proxy.plans import Plans, empty_plan
 from edgewise.proxy.wire import (
     FOREVER,
@@ -196,6 +197,9 @@ class Downstream:
 
     def send_head(self, head: bytes, content: Buffer, *, end: bool) -> bool:
         """Send a response head and the content that is at hand, all of it with `end`; False as with `send`."""
+        exchange = self.exchange
+        if exchange is not None and exchange.answer_lines:
+            head = with_lines(exchange, head)
         return self.send(head + content if content else head)
 
     def send_interim(self, head: bytes) -> None:

@@ -87,6 +87,7 @@ class Fill:
         plan = _fetching_plan(exchange, self._cache.asked(self._request, self._found))
         own = self.own = self.exchange = Exchange(self, plan, monotonic(), exchange.request_id)
         own.request, own.context = exchange.request, exchange.context
+        own.identity, own.forward_lines = exchange.identity, exchange.forward_lines
         lifecycle.send_on(own)
 
     def wait(self, exchange: Exchange, request: Any) -> None:
@@ -392,5 +393,6 @@ def _fetching_route(route: Route) -> Route:
         inner.cache = inner.limit = inner.compression = None
         inner.early_hints = b""
         inner.response_edits = inner.response_edits[: len(inner.response_edits) - len(inner.client_edits)]
+        inner.policies = ()
         inner.request_filters = inner.done = inner.progress = ()
     return route.fetching

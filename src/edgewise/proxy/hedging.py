@@ -39,6 +39,7 @@ def _begin(exchange: Exchange) -> None:
     twin = Exchange(exchange.client, exchange.plan, monotonic(), exchange.request_id)
     twin.group = group
     twin.head = exchange.head
+    twin.forward_lines = exchange.forward_lines
     twin.tried = (*exchange.tried, exchange.endpoint)
     endpoint = group.pick(twin)
     if endpoint is None or endpoint in twin.tried or not _has_room(endpoint):

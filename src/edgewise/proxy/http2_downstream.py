@@ -14,6 +14,7 @@ from edgewise.protocols.http2_abuse import GLITCH
 from edgewise.proxy import lifecycle
 from edgewise.proxy.http2_glitches import FORGIVE_SECONDS
 from edgewise.proxy.http2_wire import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Wire
+from edgewise.proxy.messages import with_lines
 from edgewise.proxy.plans import Plans, empty_plan
 from edgewise.proxy.wire import FOREVER, Buffer, Source
 
@@ -307,6 +308,9 @@ class Http2Stream:
 
     def send_head(self, head: bytes, content: Buffer, *, end: bool) -> bool:
         """Send a response head and the content that is at hand, all of it with `end`; False as with `send`."""
+        exchange = self.exchange
+        if exchange is not None and exchange.answer_lines:
+            head = with_lines(exchange, head)
         codec = self.connection.codec
         if not content:
             codec.send_head(self.stream_id, head, end=end)

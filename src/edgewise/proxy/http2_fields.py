@@ -21,6 +21,7 @@ def own_block(exchange: Exchange) -> bytes:
     exchange.span_id = request_id[:16] if exchange.attempts == 1 else exchange.client.engine.span_id()
     trace_id, flags = exchange.plan.trace or (request_id, "00")
     own = f"{_ID}{request_id}{_TRACE}00-{trace_id}-{exchange.span_id}-{flags}".encode("latin-1")
-    block = own + lines_block(lifecycle.origin(exchange).encode("latin-1")[:-2])
+    lines = exchange.forward_lines + lifecycle.origin(exchange).encode("latin-1")[:-2]
+    block = own + lines_block(lines)
     timeout = b"" if exchange.grpc is None else exchange.grpc.timeout()
     return encode_literal(b"grpc-timeout", timeout) + block if timeout else block

@@ -13,7 +13,20 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
 from edgewise.http.dates import format_date
 from edgewise.protocols.errors import ProtocolError
-from edgewise.proxy import accel, attempts, caching, early_hints, files, grpc, hedging, limits, phases, pool, tunnel
+from edgewise.proxy import (
+    accel,
+    attempts,
+    caching,
+    early_hints,
+    files,
+    grpc,
+    hedging,
+    limits,
+    phases,
+    policies,
+    pool,
+    tunnel,
+)
 from edgewise.proxy.content import UNREAD, RequestContent
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
@@ -111,10 +124,12 @@ def _take_buffered(exchange: Exchange, content: RequestContent) -> None:
 
 
 def admitted(exchange: Exchange) -> None:
-    """The request may be looked at: a limit that all share, filters, then the route's own answer or a server's."""
+    """The request may be looked at: by policies, by filters, then comes the route's own answer or a server's."""
     limit = exchange.route.limit
     if limit is not None and limit.strict:
         limits.ask(exchange)
+    elif exchange.route.policies:
+        policies.run(exchange)
     else:
         run_filters(exchange)
 
@@ -194,7 +209,7 @@ def own_lines(exchange: Exchange) -> bytes:
     timeout = b"" if exchange.grpc is None else exchange.grpc.timeout()
     if timeout:
         own = f"grpc-timeout: {timeout.decode()}\r\n{own}"
-    return own.encode("latin-1")
+    return exchange.forward_lines + own.encode("latin-1")
 
 
 def origin(exchange: Exchange) -> str:
@@ -345,6 +360,9 @@ def finish(exchange: Exchange, now: float = 0.0) -> None:
     client.engine.finished += 1
     if exchange.grpc is not None:
         exchange.grpc.ended()
+    if exchange.held:
+        for release in exchange.held:
+            release()
     for done in exchange.route.done:
         done(exchange)
     body = exchange.body

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from edgewise.proxy import lifecycle
+from edgewise.proxy import lifecycle, policies
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -35,6 +35,8 @@ async def _ask(exchange: Exchange) -> None:
     exchange.task = None
     if wait:
         _refuse(exchange, wait)
+    elif exchange.route.policies:
+        policies.run(exchange)
     else:
         lifecycle.run_filters(exchange)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edgewise.contracts.plan import Answer, Plan
 from edgewise.contracts.table import Refusal
 from edgewise.http.statuses import reason
+
+if TYPE_CHECKING:
+    from edgewise.contracts.exchange import Exchange
 
 _PLAIN = (b"Content-Type", b"text/plain; charset=utf-8")
 
@@ -27,6 +32,12 @@ def render(answer: Answer, *, head_only: bool, close: bool, minor: int = 1) -> t
         lines.append(b"Connection: keep-alive\r\n")
     lines.append(b"\r\n")
     return b"".join(lines), b"" if head_only or bodiless else answer.content
+
+
+def with_lines(exchange: Exchange, head: bytes) -> bytes:
+    """Return a response head with the lines that policies want in whatever the client gets."""
+    exchange.response_bytes += len(exchange.answer_lines)
+    return b"%b%b\r\n" % (head[:-2], exchange.answer_lines)
 
 
 def answer_plan(plan: Plan, answer: Answer) -> Plan:

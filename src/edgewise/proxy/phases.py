@@ -40,7 +40,7 @@ def run_request(exchange: Exchange) -> None:
 
 
 def _after_request(exchange: Exchange, request: Request, response: Response | None) -> None:
-    exchange.context = request.context or None
+    exchange.context = request.context or exchange.context
     try:  # the filter may have assigned anything
         answer = None if response is None else _as_answer(response)
         if answer is None and _changed(exchange, request):
@@ -174,7 +174,7 @@ def _request_view(exchange: Exchange) -> Request:
     head = exchange.plan.request
     client = exchange.client
     path, query = _path_and_query(exchange)
-    return Request(
+    request = Request(
         head.method.decode("latin-1"),
         path,
         query,
@@ -184,6 +184,10 @@ def _request_view(exchange: Exchange) -> Request:
         request_id=exchange.request_id,
         route=exchange.route.name,
     )
+    request.identity = exchange.identity
+    if exchange.context:
+        request.context.update(exchange.context)
+    return request
 
 
 def _changed(exchange: Exchange, request: Request) -> bool:

@@ -166,6 +166,7 @@ def matched_plan(
     )
     plan.simple = route.direct and plan.idempotent and not (trusted or plan.body or plan.upgrade or plan.tls_key)
     apart = apart or route.device is not None or plan.grpc is not None
+    apart = apart or (bool(route.stripped) and any(field.name in route.stripped for field in request.fields))
     if trusted or request.lines.telling or route.forward_edits or plan.tls_key or apart:
         plan.head = request_bytes(plan, request, target, trusted=trusted)
     else:
@@ -255,7 +256,7 @@ def _framing(plan: Plan, request: RequestHead) -> bytes:
 
 def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:
     """Return the field lines to forward where what is added depends on them: a trace, Via, another proxy's word."""
-    drop = SET_ANEW | hop_by_hop(request.lines)
+    drop = SET_ANEW | hop_by_hop(request.lines) | plan.route.stripped
     if plan.grpc is None:
         lines = [field.line for field in request.fields if field.name not in drop and b"_" not in field.name]
     else:

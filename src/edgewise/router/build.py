@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections.abc import Callable, Mapping
+from copy import copy
 from itertools import accumulate
 from random import random
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,10 @@ from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes
 from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, route_finder
 from edgewise.router.networks import within
+from edgewise.router.policies.building import Gateway, make_gateway
+from edgewise.router.policies.hosts import HostMatch
+from edgewise.router.policies.levels import Held, held
+from edgewise.router.policies.order import attach
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
 from edgewise.router.templates import compile_redirect, compile_rewrite, early_hints, strip_prefix
 from edgewise.router.upstreams import build_upstreams
@@ -69,26 +74,34 @@ def build(
     before = {route.name: route for route in previous.routes} if previous is not None else {}
     sessions = gateway_sessions(config, previous)
     shared_caches = caches(config, previous)
+    gateway = make_gateway(config, sessions, previous)
     routes = tuple(
         _route(spec, name, rows[name], upstreams, before) for spec, name in zip(config.routes, names, strict=False)
     )
     internal = any(route.internal for route in routes)
     for route in routes:
-        _add_cache(route, shared_caches, before)
+        _add_cache(route, config, shared_caches, before)
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         route.accel_internal = internal
+    copies = {host: _of_host(config, host, routes, gateway) for host in config.hosts}
+    for route in routes:
+        _add_policies(route, held(config, route.spec), gateway)
     match = route_finder(Matcher(config.routes), routes)
+    own_routes: tuple[Route, ...] = ()
+    if copies:
+        match = host_match = HostMatch(match, copies)
+        own_routes = host_match.routes
     contexts = contexts or _contexts(config, previous)
     unmatched = Route(UNMATCHED, rows[UNMATCHED])
     match_plain = match_tls = hsts = None
-    own_routes: tuple[Route, ...] = ()
     if contexts is not None:
-        own_routes = plain = plain_routes(unmatched.index)
+        plain = plain_routes(unmatched.index)
+        routes_here, own_routes = (*routes, *own_routes), (*own_routes, *plain)
         match_plain = PlainMatch(match, contexts, plain, redirect_port(config))
         if config.tls.hsts is not None:
             hsts = hsts_field(config.tls.hsts)
-            match_tls = TlsMatch(match, routes, hsts)
+            match_tls = TlsMatch(match, routes_here, hsts)
             own_routes += match_tls.routes
     return Table(
         generation=previous.generation + 1 if previous is not None else 1,
@@ -107,6 +120,7 @@ def build(
         own_routes=own_routes,
         caches=shared_caches,
         sessions=sessions,
+        gateway=gateway,
         tcp=_tcp_routes(config, rows, upstreams),
     )
 
@@ -154,11 +168,12 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     return route
 
 
-def _add_cache(route: Route, shared: Caches | None, before: Mapping[str, Route]) -> None:
+def _add_cache(route: Route, config: Config, shared: Caches | None, before: Mapping[str, Route]) -> None:
     """Give a route its cache, where it has one, and what clients see in other words than servers say it."""
     added = clearing(route.spec.clear_site_data)
     if shared is not None and route.spec.cache is not None:
-        known = route.spec.session is not None
+        asked = any("auth" in held(config, route.spec, host) for host in (None, *config.hosts))
+        known = route.spec.session is not None or asked
         route.cache = route_cache(
             route.name, route.spec.cache, shared, before, route.compression, added, authenticated=known
         )
@@ -177,9 +192,24 @@ def _add_checks(route: Route, config: Config, sessions: GatewaySessions | None) 
         route.response_filters += tuple(after)
         sessions.protect(route)
     route.request_filters = (*requests, *route.request_filters)
+
+
+def _add_policies(route: Route, policies: Mapping[str, Held], gateway: Gateway) -> None:
+    """Give a route what its requests must pass; then it is known whether some need nothing of all that."""
+    attach(route, policies, gateway)
     plain = route.upstream is not None and route.upstream.breaker is None
     waits = route.request_filters or route.buffer_request or route.limit or route.cache or route.early_hints
-    route.direct = plain and not waits
+    route.direct = plain and not (waits or route.policies)
+
+
+def _of_host(config: Config, host: str, routes: tuple[Route, ...], gateway: Gateway) -> dict[int, Route]:
+    """Return copies of the routes that have the policies of a host, by the `id` of the route."""
+    copies = {}
+    for route in routes:
+        twin = copies[id(route)] = copy(route)
+        twin.response_memos = {}
+        _add_policies(twin, held(config, route.spec, host), gateway)
+    return copies
 
 
 def _limit_tunnels(route: Route, timeouts: RouteTimeouts | TunnelTimeouts, server: Server) -> None:

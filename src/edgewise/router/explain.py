@@ -24,7 +24,7 @@ from edgewise.sessions.identity import CONTROL
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgewise.config.routes import RateLimit
+    from edgewise.config.limits import RateLimit
     from edgewise.config.schema import Config, Health, Static
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.config.schema import Upstream as UpstreamSpec

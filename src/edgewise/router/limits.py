@@ -9,7 +9,7 @@ from edgewise.contracts.plan import Route
 from edgewise.gateway.rate_limit import RateLimit, RateSettings
 
 if TYPE_CHECKING:
-    from edgewise.config.routes import RateLimit as RateLimitSpec
+    from edgewise.config.limits import RateLimit as RateLimitSpec
 
 
 def rate_limit(name: str, spec: RateLimitSpec, before: Mapping[str, Route]) -> RateLimit:

@@ -22,6 +22,7 @@ from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
 from edgewise.router.caching import Caches, looked_at, purges, readings
 from edgewise.router.discovery import Discovery
+from edgewise.router.policies.building import Gateway
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
 from edgewise.server.collecting import LeavesSurvivors
@@ -32,6 +33,7 @@ from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
 from edgewise.server.secret import state_directory
+from edgewise.server.services import Services
 from edgewise.state.opening import Options, open_engine
 from edgewise.telemetry.ids import IdSource
 from edgewise.tls.errors import TlsError
@@ -123,6 +125,7 @@ class Worker:
         self._resolution: Resolution | None = None
         self._sharing: asyncio.Task[None] | None = None
         self._limits = Sharing(self._open_state)
+        self._services = Services(loop)
         self._purge_requests = itertools.count(1)
         self._purging: dict[int, Callable[[], None]] = {}
         """Request -> what is called once the other workers have purged."""
@@ -168,6 +171,8 @@ class Worker:
         self._apply_flags()
         self._load()
         self._share_limits(table)
+        if isinstance(table.gateway, Gateway):
+            self._services.follow(table.gateway.services)
         self._numbered.attach(table.caches)
         if isinstance(table.caches, Caches):
             table.caches.tell = self._tell_purges
@@ -346,6 +351,7 @@ class Worker:
 
     def close(self) -> None:
         """Flush what the observers hold."""
+        self._services.close()
         if self._sharing is not None:
             self._sharing.cancel()
         self._discovery.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgewise.contracts.cache import Result
+from edgewise.contracts.policies import POLICIES
 from edgewise.contracts.shared import EndpointGauges, SharedCounters
 from edgewise.protocols.grpc import Status
 
@@ -33,7 +34,9 @@ GRPC_STATUSES = (*(str(int(status)) for status in Status), "other")
 CACHED = CALLS + len(GRPC_STATUSES)
 """The first of the cells that count what the cache did."""
 CACHE_RESULTS = tuple(result.name.lower() for result in Result if result)
-ROUTE = CACHED + len(CACHE_RESULTS)
+REFUSED = CACHED + len(CACHE_RESULTS)
+"""The first of the cells that count refusals by the policy that refused."""
+ROUTE = REFUSED + len(POLICIES)
 """Cells of one route."""
 SUMS = frozenset(range(SUM, REQUEST_BYTES, HISTOGRAM))
 """Cells of a route that hold doubles."""

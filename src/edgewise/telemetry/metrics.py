@@ -16,6 +16,7 @@ from edgewise.telemetry.layout import (
     CLASS_START,
     FAILURES,
     GRPC_STATUSES,
+    REFUSED,
     REQUEST_BYTES,
     REQUESTS,
     RESPONSE_BYTES,
@@ -88,6 +89,8 @@ class MetricsObserver:
             cells[CALLS + min(exchange.grpc.status, len(GRPC_STATUSES) - 1)] += 1
         if exchange.cached:
             cells[CACHED - 1 + exchange.cached] += 1
+        if exchange.refused:
+            cells[REFUSED - 1 + exchange.refused] += 1
 
     def progress(self, exchange: Exchange) -> None:
         """Count what an open tunnel relayed since the last time; its first time is its beginning."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
+from edgewise.contracts.policies import POLICIES
 from edgewise.contracts.shared import DRAINED, UNHEALTHY, EndpointFlags
 from edgewise.telemetry.layout import (
     BUCKETS,
@@ -18,6 +19,7 @@ from edgewise.telemetry.layout import (
     FAILURES,
     GRPC_STATUSES,
     HISTOGRAM,
+    REFUSED,
     REQUEST_BYTES,
     REQUESTS,
     RESPONSE_BYTES,
@@ -157,10 +159,18 @@ def _route_lines(memory: MetricsMemory, routes: Mapping[str, int]) -> Iterator[s
     cached = [
         (_labels(http_route=route, result=result), row[CACHED + index])
         for route, row in cells.items()
-        if any(row[CACHED:])
+        if any(row[CACHED:REFUSED])
         for index, result in enumerate(CACHE_RESULTS)
     ]
     yield from _family("edgewise_cache_requests_total", "counter", "Requests by what the cache did for them.", cached)
+    refused = [
+        (_labels(http_route=route, policy=policy), row[REFUSED + index])
+        for route, row in cells.items()
+        for index, policy in enumerate(POLICIES)
+        if row[REFUSED + index]
+    ]
+    text = "Requests refused, by the policy that refused them."
+    yield from _family("edgewise_policy_refusals_total", "counter", text, refused)
 
 
 def _histograms(route: str) -> Iterator[tuple[int, str]]:

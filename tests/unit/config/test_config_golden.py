@@ -29,7 +29,7 @@ def test_each_mistake_of_a_broken_file_is_told_with_its_line(path: Path) -> None
 def test_a_valid_file_becomes_this_configuration(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(path.parent)
     config = load(Path(path.name), {})
-    same(path.with_suffix(".json"), config.model_dump_json(indent=2) + "\n")
+    same(path.with_suffix(".json"), config.model_dump_json(indent=2, exclude_none=True) + "\n")
 
 
 def test_there_are_enough_broken_files() -> None:

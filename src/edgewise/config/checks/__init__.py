@@ -12,6 +12,7 @@ from typing import Any
 from edgewise.config.checks.caching import check_cache
 from edgewise.config.checks.cluster import check_cluster
 from edgewise.config.checks.listeners import check_listeners
+from edgewise.config.checks.policies import check_policies
 from edgewise.config.checks.routes import check_routes
 from edgewise.config.checks.sessions import check_sessions
 from edgewise.config.checks.tls import check_tls
@@ -28,3 +29,4 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_sessions(data, directory)
     yield from check_cache(data, directory)
     yield from check_cluster(data, directory)
+    yield from check_policies(data)

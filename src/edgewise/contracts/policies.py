@@ -1,0 +1,100 @@
+"""The doors for what requests must pass before they go on: policies, ways to authenticate, and what both may need."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from edgewise.contracts.identity import Identity
+from edgewise.contracts.plan import Answer
+
+if TYPE_CHECKING:
+    from edgewise.contracts.exchange import Exchange
+
+POLICIES = (
+    "maintenance", "ip", "cors", "rate-limit", "auth", "authorize", "idempotency", "transform", "transcode",
+)  # fmt: skip
+"""Names of all that may refuse a request, as logs (`end` is "edge-" and the name) and metrics have them."""
+
+Fields: TypeAlias = tuple[tuple[bytes, bytes], ...]
+"""(name, value) of header fields."""
+
+
+class Denial(NamedTuple):
+    """A request does not pass: answered with problem details (RFC 9457)."""
+
+    status: int
+    policy: str
+    """One of POLICIES."""
+    detail: str
+    """What the client is told; never more than it may know."""
+    fields: Fields = ()
+    """Such as WWW-Authenticate and Retry-After."""
+    reason: str = ""
+    """For the log, where it may say more than `detail`."""
+
+
+Outcome: TypeAlias = Answer | Denial | None
+"""None: the request goes on. An Answer ends it without being a refusal: a preflight, a login page to go to."""
+
+Policy: TypeAlias = "Callable[[Exchange], Outcome | Awaitable[Outcome]]"
+"""Looks at a request. It may set `exchange.identity`, `forward_lines`, `answer_lines`, and add to `held`."""
+
+Verified: TypeAlias = Identity | Denial | Answer | None
+
+
+class Authenticator(Protocol):
+    """One way to tell who asks."""
+
+    challenge: bytes
+    """For WWW-Authenticate (RFC 9110 section 11.6.1); b"" where the way has none."""
+
+    def authenticate(self, exchange: Exchange) -> Verified | Awaitable[Verified]:
+        """Return who asks; None where the request has no credential of this kind; a Denial where it has one that is
+        not good; an Answer to a request that is part of the way itself, such as the return from a login."""
+
+    def begin(self, exchange: Exchange) -> Answer | None:
+        """Nobody was verified: return where to send the client so that it can be; None: it gets 401."""
+
+
+class Service(Protocol):
+    """What policies need done aside from requests, in each worker; kept over reloads while its settings stay."""
+
+    async def run(self) -> None:
+        """Do it until cancelled. An exception is logged, and it is run again after a while."""
+
+
+class Fetched(NamedTuple):
+    """An answer that edgewise asked for itself."""
+
+    status: int
+    fields: Fields
+    """Names in lower case."""
+    content: bytes
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the first value of the field `name` (lower-case), or None."""
+        return next((value for key, value in self.fields if key == name), None)
+
+
+class FetchError(Exception):
+    """No answer came, or none that could be used; the text says why, without secrets."""
+
+
+class Fetch(Protocol):
+    """Asks an http or https server in the name of edgewise itself, such as an identity provider."""
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        fields: Fields = (),
+        content: bytes = b"",
+        timeout: float = 5.0,
+        most: int = 1 << 20,
+    ) -> Awaitable[Fetched]:
+        """Return the answer, of at most `most` bytes, within `timeout` seconds; redirects are answers too.
+
+        Raises FetchError.
+        """

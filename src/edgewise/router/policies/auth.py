@@ -1,0 +1,23 @@
+"""The table `auth` to the ways to tell who asks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgewise.gateway.authentication import Authentication
+from edgewise.router.policies.building import Building
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgewise.config.auth import Auth
+    from edgewise.contracts.policies import Authenticator, Policy
+
+WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = ()
+"""Key of `config.auth.Auth` -> what makes a way of its value. They are tried in this order."""
+
+
+def auth(spec: Auth, building: Building) -> Policy:
+    """Return the policy that lets in whom one of the ways verifies, or all of them."""
+    ways = tuple(make(getattr(spec, key), building) for key, make in WAYS if getattr(spec, key) not in (None, False))
+    return Authentication(ways, every=spec.require == "all", optional=spec.optional).check

@@ -1,0 +1,29 @@
+"""The order of the policies: what tells nothing of the sender first, then who asks, then what that one may."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgewise.router.policies.auth import auth
+from edgewise.router.policies.building import Building
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewise.contracts.plan import Route
+    from edgewise.contracts.policies import Policy
+    from edgewise.router.policies.building import Builder, Gateway
+    from edgewise.router.policies.levels import Held
+
+ORDER: tuple[tuple[str, Builder], ...] = (("auth", auth),)
+"""Key of `config.policies.Policies` -> what makes a policy of its table; a key may stand at several places."""
+
+
+def attach(route: Route, held: Mapping[str, Held], gateway: Gateway) -> None:
+    """Give a route the policies that hold for it."""
+    made: list[Policy] = []
+    for key, build in ORDER:
+        if key in held:
+            policy = build(held[key].spec, Building(gateway, route, held[key].level))
+            made += [policy] if policy is not None else []
+    route.policies = tuple(made)
