@@ -43,6 +43,27 @@ Policy: TypeAlias = "Callable[[Exchange], Outcome | Awaitable[Outcome]]"
 Verified: TypeAlias = Identity | Denial | Answer | None
 
 
+class Refused(Exception):
+    """Raised by a policy in place of returning its Denial, from within a function that it calls."""
+
+    def __init__(self, denial: Denial) -> None:
+        super().__init__(denial.detail)
+        self.denial = denial
+
+
+def gathered(exchange: Exchange, most: int, policy: str) -> bytes | Awaitable[bytes]:
+    """Return the whole content of a request (b"" where it has none), at once where all of it is here.
+
+    It is read only now: a client that waits for 100 (Continue) is told to send it. `most`: bytes, past which Refused is
+    raised with a Denial of `policy` (413). What was gathered still goes on to the server, unless it is replaced
+    (`exchange.body.replace`). To be called by policies, before a server is chosen.
+    """
+    if exchange.body is None:
+        return b""
+    content: bytes | Awaitable[bytes] = exchange.body.gather(most, policy)
+    return content
+
+
 class Authenticator(Protocol):
     """One way to tell who asks."""
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
+from edgewise.contracts.policies import Denial, Refused
 from edgewise.http.head import CHUNKED
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.http1_chunked import ChunkedDecoder, encode_chunk
-from edgewise.proxy import lifecycle
+from edgewise.proxy import lifecycle, plans
 from edgewise.proxy.wire import FOREVER
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from edgewise.contracts.exchange import Exchange
     from edgewise.proxy.downstream import Downstream
     from edgewise.proxy.http2_downstream import Http2Stream
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOLD = 65536
 """Bytes held while no server is connected; past that the client is not read."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BUFFER_LIMIT = 1 << 20
 """Bytes `buffer_request` gathers at most before a server is chosen; a longer content streams from there on."""
 
@@ -27,8 +32,9 @@ class RequestContent:
     """Content of one request, from client to upstream connection."""
 
     __slots__ = (
-        "_chunked", "_client", "_decoder", "_exchange", "_hold", "_limit", "_remaining", "_replay", "_replay_limit",
-        "_started", "buffering", "complete", "continued", "pending", "pending_bytes", "trailers", "upstream",
+        "_chunked", "_client", "_decoder", "_exchange", "_gathering", "_hold", "_limit", "_policy", "_remaining",
+        "_replay", "_replay_limit", "_started", "buffering", "complete", "continued", "pending", "pending_bytes",
+        "trailers", "upstream",
     )  # fmt: skip
 
     timed: ClassVar[bool] = True
@@ -57,6 +63,10 @@ class RequestContent:
         self._started = monotonic()
         self.buffering = exchange.route.buffer_request
         self._hold = BUFFER_LIMIT if self.buffering else _HOLD
+        self._gathering: Future[bytes] | None = None
+        """A policy waits for the whole content."""
+        self._policy = ""
+        """That policy."""
         self.extend_deadline()
 
     def feed(self, data: bytes) -> None:
@@ -131,13 +141,59 @@ class RequestContent:
             return
         self.pending.append(data)
         self.pending_bytes += len(data)
-        if self.buffering and (self.complete or self.pending_bytes > self._hold):
+        if self._gathering is not None and (self.complete or self.pending_bytes > self._hold):
+            self._end_gathering(self._gathering)
+        elif self.buffering and (self.complete or self.pending_bytes > self._hold):
             self.buffering = False
             lifecycle.admitted(self._exchange)
         elif self.pending_bytes > self._hold and not self.complete:
             self._client.pause_reading()
             if not self._exchange.waiting:
                 self._client.deadline = FOREVER
+
+    def gather(self, most: int, policy: str) -> bytes | Awaitable[bytes]:
+        """Return the content whole, for `policy`, waiting for the rest of it; raises Refused past `most` bytes."""
+        if max(self.pending_bytes, self._exchange.plan.body) > most:
+            raise _too_long(most, policy)
+        if self.complete:
+            return self._whole()
+        self._hold, self._policy = most, policy
+        self._gathering = self._client.engine.loop.create_future()
+        self.ask()
+        self.flow()
+        return self._gathering
+
+    def _end_gathering(self, gathering: Future[bytes]) -> None:
+        self._gathering = None
+        if gathering.done():  # cancelled: whoever waited was given up
+            return
+        if self.pending_bytes > self._hold:
+            self._client.pause_reading()
+            gathering.set_exception(_too_long(self._hold, self._policy))
+        else:
+            gathering.set_result(self._whole())
+
+    def _whole(self) -> bytes:
+        whole = b"".join(self.pending)
+        self.pending[:] = [whole]
+        return whole
+
+    def ask(self) -> None:
+        """Tell a client that waits for 100 (Continue) to send its content (RFC 9110 section 10.1.1)."""
+        if self._exchange.plan.expect and not (self.continued or self.complete or self.pending_bytes):
+            self.continued = True
+            self._client.send_interim(_CONTINUE)
+
+    def replace(self, content: bytes) -> None:
+        """Send `content` on in place of the content that was gathered, framed by its length; no trailers follow."""
+        exchange = self._exchange
+        exchange.plan = plans.with_length(exchange.plan, len(content))
+        self._chunked = False
+        self.trailers = b""
+        self.pending[:] = [content]
+        self.pending_bytes = len(content)
+        if self._replay is not None:
+            self._replay[:] = [content]
 
     def attach(self, connection: Connection) -> bytes:
         """Let content flow to `connection` from now on; return the content that goes out right behind the head."""
@@ -174,6 +230,10 @@ class RequestContent:
         if rate:
             slowest = self._started + timeout + self._exchange.request_bytes / rate
             self._client.deadline = min(self._client.deadline, slowest)
+
+
+def _too_long(most: int, policy: str) -> Refused:
+    return Refused(Denial(413, policy, f"The request has more than {most} bytes of content."))
 
 
 class UnreadContent:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 
 _INTERNAL_REDIRECTS = 8
 _HSTS = b"strict-transport-security"
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def begin(client: Downstream | Http2Stream, plan: Plan, grpc_timeout: bytes | None = None) -> None:
@@ -107,9 +106,7 @@ def _check(exchange: Exchange) -> None:
 
 def _read_first(exchange: Exchange, content: RequestContent) -> None:
     """Gather the content before a server is chosen; the content calls `admitted` once it has it."""
-    if exchange.plan.expect:
-        content.continued = True
-        exchange.client.send_interim(_CONTINUE)
+    content.ask()
     _take_buffered(exchange, content)
 
 
@@ -229,11 +226,8 @@ def origin(exchange: Exchange) -> str:
 def content_wanted(exchange: Exchange, connection: Connection) -> bytes:
     """A server is connected: let content flow, and tell a client that waits for 100 (Continue) to send it."""
     body: RequestContent = exchange.body
-    held = body.attach(connection)
-    if exchange.plan.expect and not (body.continued or body.complete or held):
-        body.continued = True
-        exchange.client.send_interim(_CONTINUE)
-    return held
+    body.ask()
+    return body.attach(connection)
 
 
 def respond(exchange: Exchange, connection: Connection, head: bytes, rest: bytes) -> None:

@@ -6,6 +6,8 @@ Both functions are pure: a plan follows from (listener, peer trusted?, head, gen
 
 from __future__ import annotations
 
+from copy import copy
+
 from edgewise.contracts.cache import DEVICE
 from edgewise.contracts.coded_heads import coded_lines, coding_for, compressible
 from edgewise.contracts.plan import Params, Plan, Prototype, ResponsePlan, Route
@@ -252,6 +254,15 @@ def _framing(plan: Plan, request: RequestHead) -> bytes:
     if plan.upgrade is not None:
         framing += b"Connection: Upgrade\r\nUpgrade: " + plan.upgrade + b"\r\n"
     return framing
+
+
+def with_length(plan: Plan, length: int) -> Plan:
+    """Return a plan that sends other content on, of `length` bytes: the one in the memo serves other requests too."""
+    before = plan.head.removesuffix(_framing(plan, plan.request))
+    plan = copy(plan)
+    plan.body = length
+    plan.head = before + _framing(plan, plan.request)
+    return plan
 
 
 def told_fields(plan: Plan, request: RequestHead, *, trusted: bool) -> list[bytes]:

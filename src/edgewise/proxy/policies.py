@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from edgewise.contracts.plan import Answer
-from edgewise.contracts.policies import POLICIES, Denial, Outcome
+from edgewise.contracts.policies import POLICIES, Denial, Outcome, Refused
 from edgewise.http.statuses import reason
 from edgewise.proxy import lifecycle
 
@@ -26,6 +26,8 @@ def run(exchange: Exchange) -> None:
     for index, policy in enumerate(exchange.route.policies):
         try:
             outcome = policy(exchange)
+        except Refused as refused:
+            outcome = refused.denial
         except Exception as error:
             return _failed(exchange, error)
         if outcome is None:
@@ -46,6 +48,8 @@ async def _wait(exchange: Exchange, first: Awaitable[Outcome], index: int) -> No
                 break
             result = policy(exchange)
             outcome = result if result is None or isinstance(result, Denial | Answer) else await result
+    except Refused as refused:
+        outcome = refused.denial
     except Exception as error:
         if exchange.task is not None:
             exchange.task = None
