@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from edgewise.config.types import Model
+from pydantic import BeforeValidator
+
+from edgewise.config.credentials import API_KEYS_VALIDATOR, BASIC_VALIDATOR, ApiKeys, Basic
+from edgewise.config.types import Model, Name
 
 
 class Auth(Model):
@@ -17,3 +20,9 @@ class Auth(Model):
     """Whether one of the ways is enough, or every one is needed: the first then says who asks."""
     optional: bool = False
     """Let requests through that have no credential at all, as nobody's; one that is not good is refused."""
+    api_keys: Annotated[ApiKeys | None, BeforeValidator(API_KEYS_VALIDATOR)] = None
+    """API keys of consumers: `"consumers"` or a table."""
+    basic: Annotated[Basic | None, BeforeValidator(BASIC_VALIDATOR)] = None
+    """Basic authentication: `"consumers"`, the name of a file made by `htpasswd`, or a table."""
+    oidc: Name | None = None
+    """Login at a provider with OpenID Connect: the name of a table of [oidc]."""

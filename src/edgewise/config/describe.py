@@ -9,9 +9,18 @@ import annotated_types
 from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 
-from edgewise.config import addresses, patterns, values
+from edgewise.config import addresses, patterns, rates, values
 from edgewise.config.caching import CACHE_POLICY
 from edgewise.config.compress import MEDIA_TYPE
+from edgewise.config.consumers import check_api_key, check_claim, check_group, check_password_hash, check_scope
+from edgewise.config.credentials import (
+    API_KEYS_VALIDATOR,
+    BASIC_VALIDATOR,
+    NO_FIELD_VALIDATOR,
+    REALM_VALIDATOR,
+    USERS_VALIDATOR,
+)
+from edgewise.config.oidc import OIDC_VALIDATORS
 from edgewise.config.policies import OFF_VALIDATOR
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
@@ -36,9 +45,9 @@ _VALIDATED: dict[Any, str] = {
     values.check_method: "method",
     values.check_csrf: '`true`, `false` or `"token"`',
     values.check_hash_key: "hash key",
-    values.check_limit_key: "limit key",
+    rates.check_limit_key: "limit key",
     values.check_link: "link",
-    values.parse_rate: "rate",
+    rates.check_rate: "rate",
     values.check_import_path: "import path",
     values.check_srv: "SRV name",
     addresses.check_listen: "address",
@@ -50,6 +59,7 @@ _VALIDATED: dict[Any, str] = {
     patterns.check_rewrite: "template",
     patterns.check_redirect: "template",
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
+    **OIDC_VALIDATORS,
     SERVER_VALIDATOR: "address or table",
     STATE_URL_VALIDATOR: "URL",
     NAME_BELOW_ROOT: "name below the root",
@@ -60,6 +70,16 @@ _VALIDATED: dict[Any, str] = {
     SWITCH_VALIDATOR: "`true`, `false` or table",
     OFF_VALIDATOR: "`false` or table",
     HSTS_VALIDATOR: "age or table",
+    API_KEYS_VALIDATOR: "text or table",
+    BASIC_VALIDATOR: "text or table",
+    NO_FIELD_VALIDATOR: "header name or `false`",
+    REALM_VALIDATOR: "text",
+    USERS_VALIDATOR: '`"consumers"` or file name',
+    check_api_key: "API key",
+    check_password_hash: "password hash",
+    check_group: "group",
+    check_scope: "scope",
+    check_claim: "text",
 }
 _PLAIN: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
 _PLURALS = {
@@ -68,6 +88,7 @@ _PLURALS = {
     "status or range": "statuses or ranges",
     '`"connect"` or status': '`"connect"` or statuses',
     "name below the root": "names below the root",
+    "password hash": "password hashes",
 }
 _UNITS = ((3600, "h"), (60, "m"), (1, "s"))
 _SIZES = ((1024**2, "MiB"), (1000**2, "MB"), (1024, "KiB"))

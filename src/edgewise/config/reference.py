@@ -58,7 +58,7 @@ upstream = "shop"
 path = "/old/{id}"
 redirect = { to = "/items/{id}" }
 """
-_NAMES = {"upstreams": "upstreams.NAME", "hosts": "hosts.HOST"}
+_NAMES = {"upstreams": "upstreams.NAME", "hosts": "hosts.HOST", "oidc": "oidc.NAME", "consumers": "consumers.NAME"}
 
 
 def markdown() -> str:

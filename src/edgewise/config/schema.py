@@ -9,7 +9,11 @@ from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
 from edgewise.config.caching import CacheMemory, RouteCache
 from edgewise.config.cluster import Cluster
+from edgewise.config.consumers import Consumer
+from edgewise.config.credentials import CONSUMERS
 from edgewise.config.database import Database
+from edgewise.config.identity import Identity
+from edgewise.config.oidc import Oidc
 from edgewise.config.policies import Policies
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.sessions import Sessions
@@ -52,6 +56,14 @@ __all__ = [
 
 def _off_is_none(value: Any) -> Any:
     return None if value == "off" else value
+
+
+def _of_consumers(level: Policies) -> bool:
+    """Are there credentials of consumers that may come?"""
+    if level.auth is None:
+        return False
+    basic = level.auth.basic
+    return level.auth.api_keys is not None or (basic is not None and basic.users == CONSUMERS)
 
 
 class Server(Model):
@@ -145,6 +157,12 @@ class Config(Model):
     """What all requests must pass."""
     hosts: dict[HostName, Policies] = Field(default={})
     """What requests for a host must pass, "*.example.com" for any name below: of several the most specific holds."""
+    oidc: dict[Name, Oidc] = Field(default={})
+    """Providers that users log in at, by name."""
+    identity: Identity = Identity()
+    """How upstreams learn who asks."""
+    consumers: dict[Name, Consumer] = Field(default={})
+    """Who has credentials of their own, by name."""
     cache: CacheMemory = CacheMemory()
     """Room for answers that routes keep."""
     sessions: Sessions = Sessions()
@@ -161,12 +179,19 @@ class Config(Model):
         upstreams = (upstream.policies for upstream in self.upstreams.values())
         return [*self.routes, *upstreams, *self.hosts.values(), self.policies]
 
+    def holds_sessions(self) -> bool:
+        """Does a route need sessions of the gateway, for itself or for logins?"""
+        asked = any(level.auth is not None and level.auth.oidc is not None for level in self.levels())
+        return asked or any(route.session is not None for route in self.routes)
+
     @model_validator(mode="after")
     def _default_state(self, info: ValidationInfo) -> Self:
-        """Several workers count the requests of a limit together; stateful sessions are kept somewhere."""
-        limited = any(level.rate_limit is not None for level in self.levels()) and self.server.workers > 1
-        held = any(route.session is not None for route in self.routes) and self.sessions.mode == "stateful"
-        if self.state is None and (limited or held):
+        """Quotas, sessions, consumers, answers are kept somewhere, and strict limits counted."""
+        limited = any(one.strict or one.counted == "fixed" for level in self.levels() for one in level.limits())
+        held = self.holds_sessions() and self.sessions.mode == "stateful"
+        added = not self.consumers and any(_of_consumers(level) for level in self.levels())
+        keyed = any(level.idempotency is not None for level in self.levels())
+        if self.state is None and (limited or held or added or keyed):
             object.__setattr__(self, "state", State.model_validate({}, context=info.context))
         return self
 

@@ -11,6 +11,9 @@ from typing import Any
 
 from edgewise.config.checks.caching import check_cache
 from edgewise.config.checks.cluster import check_cluster
+from edgewise.config.checks.consumers import check_consumers
+from edgewise.config.checks.identity import check_identity
+from edgewise.config.checks.ip import check_ip
 from edgewise.config.checks.listeners import check_listeners
 from edgewise.config.checks.policies import check_policies
 from edgewise.config.checks.routes import check_routes
@@ -27,6 +30,9 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_listeners(data)
     yield from check_tls(data, directory)
     yield from check_sessions(data, directory)
+    yield from check_identity(data, directory)
     yield from check_cache(data, directory)
     yield from check_cluster(data, directory)
     yield from check_policies(data)
+    yield from check_consumers(data, directory)
+    yield from check_ip(data, directory)

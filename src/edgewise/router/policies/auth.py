@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.gateway.authentication import Authentication
 from edgewise.router.policies.building import Building
+from edgewise.router.policies.consumers import api_keys, basic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from edgewise.config.auth import Auth
     from edgewise.contracts.policies import Authenticator, Policy
 
-WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = ()
+WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = (
+    ("api_keys", api_keys),
+    ("basic", basic),
+)
 """Key of `config.auth.Auth` -> what makes a way of its value. They are tried in this order."""
 
 
