@@ -11,6 +11,7 @@ from io import FileIO
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgewise.proxy import lifecycle, page_cache
+from edgewise.proxy.interposed import Interposed
 from edgewise.proxy.wire import FOREVER, WOULD_BLOCK
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class FileSource:
             return
         self._left = _TURN
         client = self._exchange.client
-        send = self._send_copied if client.tls or client.multiplexed else self._send_by_kernel
+        looked_at = client.tls or client.multiplexed or isinstance(client, Interposed)
+        send = self._send_copied if looked_at else self._send_by_kernel
         if self._parts and not self._holds():
             return
         while self._parts:

@@ -21,13 +21,13 @@ from edgewise.proxy import (
     files,
     grpc,
     hedging,
-    limits,
     phases,
     policies,
     pool,
     tunnel,
 )
 from edgewise.proxy.content import UNREAD, RequestContent
+from edgewise.proxy.interposed import goes_on
 from edgewise.proxy.messages import error_answer, render
 from edgewise.proxy.plans import closing_responses, internal_plan, response_memo
 from edgewise.proxy.wire import FOREVER
@@ -81,8 +81,6 @@ def _check(exchange: Exchange) -> None:
         client.peer_ip = client.engine.client_behind(client.peer[0], plan.forwarded_for)
     elif client.peer_ip is not client.peer[0]:
         client.peer_ip = client.peer[0]
-    if route.limit is not None and not route.limit.strict and limits.refused(exchange):
-        return None
     if plan.tls_key and plan.tls_key != client.tls_key:
         return fail(exchange, 421, "edge-tls", "this host needs a connection made with its own TLS settings")
     if plan.body:
@@ -122,10 +120,7 @@ def _take_buffered(exchange: Exchange, content: RequestContent) -> None:
 
 def admitted(exchange: Exchange) -> None:
     """The request may be looked at: by policies, by filters, then comes the route's own answer or a server's."""
-    limit = exchange.route.limit
-    if limit is not None and limit.strict:
-        limits.ask(exchange)
-    elif exchange.route.policies:
+    if exchange.route.policies:
         policies.run(exchange)
     else:
         run_filters(exchange)
@@ -469,6 +464,8 @@ def refuse(client: Downstream | Http2Stream, plan: Plan, status: int, reason: st
 
 def client_left(exchange: Exchange, end: str = "client", reason: str = "client closed the connection") -> None:
     """The client closed its connection or stream before it had its answer (status 499, as in nginx)."""
+    if goes_on(exchange):
+        return
     if not exchange.answered:
         exchange.status = 499
     exchange.end, exchange.failure = end, reason
@@ -480,6 +477,8 @@ def client_left(exchange: Exchange, end: str = "client", reason: str = "client c
 def client_late(exchange: Exchange, *, stalled: bool) -> None:
     """A deadline passed that the client, or the queue it waits in, had to keep."""
     if stalled:
+        if goes_on(exchange):
+            return
         exchange.answered = True
         fail(exchange, 0, "client-read", "client reads too slowly")
     elif exchange.waiting:

@@ -11,6 +11,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from edgewise.proxy import lifecycle
+from edgewise.proxy.interposed import Interposed
 from edgewise.proxy.wire import FOREVER
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def possible(exchange: Exchange, connection: UpstreamConnection, plan: ResponseP
     if not AVAILABLE or plan.chunk or plan.body - size < WORTHWHILE:
         return False
     client = exchange.client
-    return not (client.tls or client.multiplexed or isinstance(connection.sock, ssl.SSLSocket))
+    looked_at = client.tls or client.multiplexed or isinstance(client, Interposed)
+    return not (looked_at or isinstance(connection.sock, ssl.SSLSocket))
 
 
 class Splice:
