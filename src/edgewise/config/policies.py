@@ -7,7 +7,9 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from edgewise.config.auth import Auth
-from edgewise.config.limits import RateLimit
+from edgewise.config.idempotency import Idempotency
+from edgewise.config.ip import Ip
+from edgewise.config.limits import Concurrency, RateLimit, RateLimits
 from edgewise.config.types import Model
 
 
@@ -26,7 +28,19 @@ class Policies(Model):
     server: the nearest to the request holds, whole, in that order; `false` turns one off that stands farther away.
     """
 
+    ip: Annotated[Ip | None, BeforeValidator(OFF_VALIDATOR)] = None
+    """From which addresses requests may come."""
     auth: Annotated[Auth | None, BeforeValidator(OFF_VALIDATOR)] = None
     """Who may come: ways to tell who asks."""
-    rate_limit: Annotated[RateLimit | None, BeforeValidator(OFF_VALIDATOR)] = None
-    """How often a client may come."""
+    rate_limit: Annotated[RateLimits | None, BeforeValidator(OFF_VALIDATOR)] = None
+    """How often requests may come: one limit, or several that all hold."""
+    concurrency: Annotated[Concurrency | None, BeforeValidator(OFF_VALIDATOR)] = None
+    """How many requests may be under way at once."""
+    idempotency: Annotated[Idempotency | None, BeforeValidator(OFF_VALIDATOR)] = None
+    """Requests that may be sent again under the same key."""
+
+    def limits(self) -> list[RateLimit]:
+        """Return the rate limits of this table."""
+        if self.rate_limit is None:
+            return []
+        return self.rate_limit if isinstance(self.rate_limit, list) else [self.rate_limit]

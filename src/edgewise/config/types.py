@@ -32,7 +32,6 @@ from edgewise.config.values import (
     check_field_value,
     check_hash_key,
     check_import_path,
-    check_limit_key,
     check_link,
     check_method,
     check_name,
@@ -44,7 +43,6 @@ from edgewise.config.values import (
     parse_age,
     parse_duration,
     parse_network,
-    parse_rate,
     parse_size,
 )
 
@@ -69,7 +67,7 @@ FILE_VALIDATORS = (_file_name, _log_path)
 """What makes a text a file name; known to the reference."""
 
 
-def _kind(value: Any) -> str:
+def list_or_one(value: Any) -> str:
     """Tell the kinds of value apart that one field accepts, so that mistakes are reported for the kind meant."""
     return "<list>" if isinstance(value, list | tuple) else "<one>"
 
@@ -110,13 +108,6 @@ FieldName = Annotated[str, AfterValidator(check_field_name)]
 FieldValue = Annotated[str, AfterValidator(check_field_value)]
 Method = Annotated[str, AfterValidator(check_method)]
 Link = Annotated[str, AfterValidator(check_link)]
-LimitKey = Annotated[str, AfterValidator(check_limit_key)]
-Rate = Annotated[
-    float,
-    BeforeValidator(parse_rate),
-    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}/[smh]$"}),
-]
-"""Requests a second."""
 CsrfCheck = Annotated[
     bool | Literal["token"], BeforeValidator(check_csrf, json_schema_input_type=bool | Literal["token"])
 ]
@@ -137,12 +128,13 @@ RetryCondition = Annotated[int | str, BeforeValidator(check_retry_condition), _I
 
 HostPatterns = Annotated[
     Annotated[HostName, Tag("<one>")] | Annotated[list[HostName], Field(min_length=1), Tag("<list>")],
-    Discriminator(_kind),
+    Discriminator(list_or_one),
 ]
 PathPatterns = Annotated[
     Annotated[PathPattern, Tag("<one>")] | Annotated[list[PathPattern], Field(min_length=1), Tag("<list>")],
-    Discriminator(_kind),
+    Discriminator(list_or_one),
 ]
 Methods = Annotated[
-    Annotated[Method, Tag("<one>")] | Annotated[list[Method], Field(min_length=1), Tag("<list>")], Discriminator(_kind)
+    Annotated[Method, Tag("<one>")] | Annotated[list[Method], Field(min_length=1), Tag("<list>")],
+    Discriminator(list_or_one),
 ]

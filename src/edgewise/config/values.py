@@ -68,8 +68,6 @@ def parse_duration(value: object) -> float:
     return float(found[1]) * _DURATION_UNITS[found[2]]
 
 
-_RATE = re.compile(r"([1-9][0-9]{0,8})/([smh])")
-_RATE_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def parse_age(value: object) -> int:
@@ -82,26 +80,6 @@ def parse_age(value: object) -> int:
     if not 0 <= seconds <= _LONGEST_AGE:
         raise BadValue(f"{show(value)} is not an age", AGE, _repaired(value, _AGE_UNITS))
     return seconds
-
-
-def parse_rate(value: object) -> float:
-    """Return a second's share of "100/s", "30/m" or "1000/h". Raises BadValue."""
-    found = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
-        raise BadValue(f"{show(value)} is not a rate", 'a rate such as "100/s", "30/m" or "1000/h"')
-    return int(found[1]) / _RATE_UNITS[found[2]]
-
-
-def check_limit_key(text: str) -> str:
-    """Return "client_ip", "route", "header:NAME" or "cookie:NAME". Raises BadValue."""
-    kind, colon, name = text.partition(":")
-    if text in ("client_ip", "route") or (kind in ("header", "cookie") and colon and _TOKEN.fullmatch(name)):
-        return text
-    close = nearest(kind, ["client_ip", "route", "header", "cookie"])
-    if colon and _TOKEN.fullmatch(name) and close in ("header", "cookie"):
-        close = f"{close}:{name}"
-    expected = '"client_ip", "route", "header:NAME" or "cookie:NAME"'
-    raise BadValue(f"{show(text)} does not tell clients apart", expected, close)
 
 
 def parse_size(value: object) -> int:

@@ -1,38 +1,83 @@
-"""The door for what may refuse a request for coming too soon."""
+"""Memory in which all workers of a machine count requests for limits: made before the fork, a row a key.
+
+A row of a rate is read and written by every worker, without a lock: what two workers count of the same key within the
+same microsecond may be counted once. A cell of what is under way belongs to one worker and is exact.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Protocol
+import mmap
+import struct
 
-if TYPE_CHECKING:
-    from edgewise.contracts.exchange import Exchange
-    from edgewise.contracts.state import StateEngine
+from edgewise.contracts.shared import SharedCounters
+
+ROW = 64
+"""Bytes of a row: the mark of its key, the mark of its meter, three cells of the meter's own, requests admitted, those
+that other nodes were told of, and the count of all nodes when it was last seen (-1: never)."""
+WHOLE = struct.Struct("QQdddddd")
+COUNTED = struct.Struct("QQdddd")
+"""The row up to the requests admitted."""
+CELLS = struct.Struct("dddd")
+"""A meter's cells and the requests admitted."""
+CELLS_AT = 16
+TOLD = struct.Struct("ddd")
+"""Requests admitted, told, and the count of all nodes."""
+TOLD_AT = 40
+SHARED_AT = 48
+"""Where the last two of them stand."""
+WAYS = 8
+"""Rows that a key may have."""
 
 
-class Limit(Protocol):
-    """A rate limit of one route, as one worker sees it. Kept across reloads where its settings are the same."""
+class LimitMemory:
+    """Rows of keys, in sets of WAYS: a key is in the set that its mark says, or nowhere."""
 
-    strict: bool
-    """Each request is counted by the shared engine before it is let through."""
+    __slots__ = ("changed", "held", "marks", "rows", "sets", "under_way", "workers")
 
-    def take(self, exchange: Exchange, now: float) -> float:
-        """Count a request at `now` (monotonic seconds); return 0.0, or the seconds after which it may come again."""
+    def __init__(self, workers: int, rows: int = 131072, under_way: int = 32768) -> None:
+        """`rows`: keys of rates that are remembered at once; `under_way`: the same of limits of concurrency.
 
-    def ask(self, exchange: Exchange, now: float) -> Awaitable[float]:
-        """As `take`, decided by the shared engine; by this worker alone where the engine is out of reach."""
+        Both are multiples of WAYS. Memory is taken as it is used.
+        """
+        self.workers = workers
+        self.sets = rows // WAYS
+        self.rows = mmap.mmap(-1, rows * ROW)
+        self.changed = mmap.mmap(-1, rows)
+        """A byte a row: 1 where requests were admitted of which other nodes may have to be told."""
+        self.held = under_way // WAYS
+        """Sets of keys that have requests under way."""
+        self.marks = memoryview(mmap.mmap(-1, under_way * 8)).cast("Q")
+        self.under_way = SharedCounters(workers, under_way)
+        """Requests under way of each key in each worker."""
 
-    def connect(self, engine: StateEngine | None) -> None:
-        """Use this engine from now on; None: it is out of reach."""
+    def find(self, mark: int, meter: int) -> tuple[int, bool]:
+        """Return where the row of a key is, and whether it is new: then in place of the one that is full first."""
+        rows, best, least = self.rows, 0, float("inf")
+        start = mark % self.sets * WAYS * ROW
+        for offset in range(start, start + WAYS * ROW, ROW):
+            found, its_meter, until, _, _, _ = COUNTED.unpack_from(rows, offset)
+            if found == mark:
+                if its_meter != meter:
+                    struct.pack_into("Q", rows, offset + 8, meter)
+                return offset, False
+            if until < least:  # 0.0 where the row was never used
+                best, least = offset, until
+        WHOLE.pack_into(rows, best, mark, meter, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+        return best, True
 
-    def counter(self, key: str) -> str:
-        """Return the name of a key's shared counter: the same on every worker and node."""
+    def find_held(self, mark: int) -> int:
+        """Return the cell of a key's requests under way; -1 where all it could have are in use."""
+        start = mark % self.held * WAYS
+        free = -1
+        for cell in range(start, start + WAYS):
+            if self.marks[cell] == mark:
+                return cell
+            if free < 0 and not self.under_way.sum(cell):
+                free = cell
+        if free >= 0:
+            self.marks[free] = mark
+        return free
 
-    def due(self, *, everything: bool) -> list[tuple[str, int]]:
-        """Return what was admitted and not shared yet: (key, requests); only what matters soon, or `everything`."""
-
-    def shared(self, key: str, amount: int, total: int, now: float) -> None:
-        """`amount` was added to the shared count of a key, which is `total` now."""
-
-    def unshared(self, key: str, amount: int) -> None:
-        """The engine could not be told: it stays due."""
+    def worker_gone(self, worker: int) -> None:
+        """Forget what a dead worker had under way. Run before it is replaced."""
+        self.under_way.zero(worker)

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.files import Files
-    from edgewise.contracts.limits import Limit
-    from edgewise.contracts.policies import Policy
+    from edgewise.contracts.policies import Policy, Telling
 
 
 Params = dict[str, bytes]
@@ -54,9 +53,9 @@ class Route:
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
         "call_limit", "client_edits", "compression", "device", "direct", "done", "early_hints", "early_hints_http1",
-        "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "limit", "name",
+        "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "name",
         "policies", "preserve_host", "progress", "request_filters", "response_edits", "response_filters",
-        "response_memos", "response_timeout", "rewrite", "spec", "split", "stripped", "tunnel_lifetime",
+        "response_memos", "response_timeout", "rewrite", "spec", "split", "stripped", "telling", "tunnel_lifetime",
         "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
@@ -95,11 +94,11 @@ class Route:
         """What requests must pass, in order, before filters run."""
         self.stripped: frozenset[bytes] = frozenset()
         """Lower-case names of fields that no client may send on: only policies speak in them."""
+        self.telling: Telling | None = None
+        """Tells servers who asks; None where they are not told."""
         self.request_filters: tuple[Any, ...] = ()
         self.response_filters: tuple[Any, ...] = ()
         self.filter_timeout = 5.0
-        self.limit: Limit | None = None
-        """Rate limit."""
         self.cache: RouteCache | None = None
         self.fetching: Route | None = None
         """The route as fetches for the cache take it; made on first use."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
 
 POLICIES = (
-    "maintenance", "ip", "cors", "rate-limit", "auth", "authorize", "idempotency", "transform", "transcode",
+    "maintenance", "ip", "cors", "rate-limit", "rate-limit-dry-run", "concurrency", "auth", "authorize", "idempotency", "transform", "transcode",
 )  # fmt: skip
 """Names of all that may refuse a request, as logs (`end` is "edge-" and the name) and metrics have them."""
 
@@ -76,6 +76,16 @@ class Authenticator(Protocol):
 
     def begin(self, exchange: Exchange) -> Answer | None:
         """Nobody was verified: return where to send the client so that it can be; None: it gets 401."""
+
+
+class Telling(Protocol):
+    """Tells servers who asks."""
+
+    def tell(self, exchange: Exchange) -> None:
+        """Add what servers are told of `exchange.identity` to its `forward_lines`."""
+
+    def tell_other(self, exchange: Exchange, identity: Identity | None) -> None:
+        """Make `identity` the exchange's, and tell it in place of what was told before."""
 
 
 class Service(Protocol):

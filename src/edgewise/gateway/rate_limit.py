@@ -1,172 +1,244 @@
-"""A route's rate limit: whose requests are counted together, the decision, and what other workers are told.
+"""Rate limits as policies: the decision, in memory that the workers of a machine share, and what clients are told.
 
-The decision is local. What was admitted goes to the shared counters a moment later, and what others admitted in the
-meantime is taken off this worker's bucket as a debt: over time exactly `rate` gets through, all workers and nodes
-together, and within one exchange of counts at most `rate` times its interval too much from each.
+What was admitted goes to the other nodes a moment later, and what those admitted comes back as a debt
+(`gateway.sharing`): over time exactly the rate gets through, all nodes together.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from hashlib import blake2b
+from math import ceil
+from struct import pack_into, unpack_from
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from edgewise.contracts.state import KEY_BYTES, StateEngine, StateError
-from edgewise.gateway.buckets import Buckets
+from edgewise.contracts.limits import ROW, TOLD_AT
+from edgewise.contracts.policies import POLICIES, Denial, Outcome
+from edgewise.contracts.state import StateError
+from edgewise.gateway.limit_fields import LimitFields
+from edgewise.gateway.limit_keys import Key, key_reader, mark_of
+from edgewise.gateway.meters import Meter
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.identity import Identity
+    from edgewise.gateway.sharing import Sharing
 
-WINDOW = 60.0
-"""Seconds of the shared counters' windows; only differences within one matter."""
-_SHARE = 0.02
-"""Part of the burst below which a key's count can wait for the next full exchange."""
-_MOST_DUE = 2000
-"""Keys told to the engine at once."""
+_MOST_KNOWN = 32768
+"""Keys whose rows a worker knows without a look."""
+_LEARNING = 0.5
+"""Seconds that the first request of a quota's key waits at most to learn what was counted before."""
+_LOGGED = 10.0
+"""Seconds between two log lines of a limit that only tries."""
+_DRY_RUN = POLICIES.index("rate-limit-dry-run") + 1
+_log = logging.getLogger("edgewise.limits")
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The meters of one limit: of a consumer, else of the first group that its members are in, else the usual one."""
+
+    usual: Meter
+    groups: tuple[tuple[str, Meter], ...] = ()
+    consumers: tuple[tuple[str, Meter], ...] = ()
+
+    def all(self) -> tuple[Meter, ...]:
+        """Return all of them."""
+        return (self.usual, *(meter for _, meter in self.groups), *(meter for _, meter in self.consumers))
 
 
 @dataclass(frozen=True)
 class RateSettings:
-    """`rate` requests a second, `burst` at once; `by` client_ip, route, header:NAME or cookie:NAME."""
+    """How requests are counted; see `config.limits.RateLimit`."""
 
-    rate: float
-    burst: int
-    by: str = "client_ip"
+    name: str
+    """Of the counts: the same on every worker and node."""
+    by: tuple[str, ...] = ("client_ip",)
+    ipv6_prefix: int = 64
+    methods: frozenset[bytes] = frozenset()
+    cost: int = 1
     strict: bool = False
+    dry_run: bool = False
+    told: str = "default"
+    """The limit's name in RateLimit fields; "" for none."""
 
 
 class RateLimit:
-    """A `contracts.limits.Limit`; `name` is that of the shared counters: the same on every worker and node."""
+    """A limit of one route; limits of equal name and kind have the same counts."""
 
-    __slots__ = ("_buckets", "_engine", "_key", "_name", "_settings", "_totals", "_used", "strict")
+    __slots__ = (
+        "_fields", "_key", "_known", "_logged", "_memory", "_meter", "_rates", "_settings", "_shared", "_sharing",
+        "_varied",
+    )  # fmt: skip
 
-    def __init__(self, name: str, settings: RateSettings) -> None:
-        self._name = name
+    def __init__(self, settings: RateSettings, rates: Rates, sharing: Sharing) -> None:
         self._settings = settings
-        self.strict = settings.strict
-        self._key = key_reader(settings.by)
-        self._buckets = Buckets(settings.rate, settings.burst)
-        self._engine: StateEngine | None = None
-        self._used: dict[str, int] = {}
-        """Admitted here and not shared yet."""
-        self._totals: dict[str, int] = {}
-        """The shared count of a key when it was last seen."""
+        self._rates = rates
+        self._sharing = sharing
+        self._memory = sharing.memory
+        self._key = key_reader(settings.by, settings.ipv6_prefix)
+        self._meter = rates.usual
+        self._varied = bool(rates.groups or rates.consumers)
+        self._shared = False
+        for meter in rates.all():
+            self._shared = sharing.share(settings.name, meter) and not settings.strict
+        self._fields = {
+            id(meter): LimitFields(settings.told, meter.limit, meter.window) for meter in rates.all() if settings.told
+        }
+        self._known: dict[tuple[Key, int] | Key, tuple[int, int]] = {}
+        """Key -> where its row was, and its mark."""
+        self._logged = 0.0
 
     @property
-    def settings(self) -> tuple[str, RateSettings]:
-        """What the limit was made of; equal ones may go on being used."""
-        return self._name, self._settings
+    def strict(self) -> bool:
+        """Is each request counted by the engine before it is let through?"""
+        return self._settings.strict
 
-    # ---- decisions ---------------------------------------------------------------------------------------------------
-
-    def take(self, exchange: Exchange, now: float) -> float:
-        """Count a request; return 0.0, or the seconds after which it may come again."""
-        key = self._key(exchange)
-        wait = self._buckets.take(key, now)
-        if not wait and self._engine is not None:
-            self._used[key] = self._used.get(key, 0) + 1
-        return wait
-
-    async def ask(self, exchange: Exchange, now: float) -> float:
-        """As `take`, by a count that all share: `burst` requests in each window of `burst` / `rate` seconds."""
-        if self._engine is None:
-            return self.take(exchange, now)
+    def check(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
+        """Count the request, or refuse it."""
         settings = self._settings
-        window = min(max(settings.burst / settings.rate, 1.0), 86400.0)
-        most = settings.rate * window
+        if settings.methods and exchange.plan.request.method not in settings.methods:
+            return None
+        if settings.strict:
+            return self._ask(exchange)
+        meter = self._meter_of(exchange.identity) if self._varied else self._meter
+        key = self._key(exchange)
+        known = self._known.get(key)
+        if known is None:
+            return self._look(exchange, meter, key)
+        offset, mark = known
+        left = meter.take(self._memory.rows, offset, mark, exchange.started, settings.cost)
+        if left is None:
+            return self._look(exchange, meter, key)
+        if left < 0.0:
+            return self._refuse(exchange, meter, -left)
+        if self._shared:
+            self._memory.changed[offset // ROW] = 1
+        if settings.told:
+            reset = meter.reset(self._memory.rows, offset, left, exchange.started)
+            exchange.answer_lines += self._fields[id(meter)].lines(int(left), reset)
+        return None
+
+    def give_back(self, exchange: Exchange) -> None:
+        """The request that was counted is refused by another limit."""
+        known = self._known.get(self._key(exchange))
+        if known is None or not self._applies(exchange):
+            return
+        offset, rows, cost = known[0], self._memory.rows, self._settings.cost
+        self._meter_of(exchange.identity).charge(rows, offset, -cost, exchange.started)
+        pack_into("d", rows, offset + TOLD_AT, unpack_from("d", rows, offset + TOLD_AT)[0] - cost)
+
+    def _applies(self, exchange: Exchange) -> bool:
+        return not self._settings.methods or exchange.plan.request.method in self._settings.methods
+
+    def _meter_of(self, identity: Identity | None) -> Meter:
+        if identity is not None and self._varied:
+            name = identity.consumer or identity.name
+            for consumer, meter in self._rates.consumers:
+                if consumer == name:
+                    return meter
+            for group, meter in self._rates.groups:
+                if group in identity.groups:
+                    return meter
+        return self._meter
+
+    def _look(self, exchange: Exchange, meter: Meter, key: Key) -> Outcome | Awaitable[Outcome]:
+        """Find the key's row, then count; a quota's new row learns first what was counted before."""
+        mark = mark_of(self._settings.name, meter.kind, key)
+        offset, new = self._memory.find(mark, self._sharing.number(self._settings.name, meter))
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = offset, mark
+        if new and self._sharing.remembers(meter):
+            return self._learn(exchange, meter, offset, mark)
+        return self.check(exchange)
+
+    async def _learn(self, exchange: Exchange, meter: Meter, offset: int, mark: int) -> Outcome:
         try:
-            count = await self._engine.add(self.counter(self._key(exchange)), 1, window)
+            await asyncio.wait_for(self._sharing.learn(meter, offset, mark), _LEARNING)
+        except (StateError, TimeoutError) as error:
+            _log.warning("a quota is counted from now on alone: %s", error or "the state engine does not answer")
+        outcome = self.check(exchange)
+        return await outcome if isinstance(outcome, Awaitable) else outcome
+
+    async def _ask(self, exchange: Exchange) -> Outcome:
+        """Have the engine count the request; this machine where the engine is out of reach."""
+        meter, cost = self._meter_of(exchange.identity), self._settings.cost
+        key = self._key(exchange)
+        mark = mark_of(self._settings.name, meter.kind, key)
+        try:
+            count = await self._sharing.add(meter, mark, cost)
         except StateError:
-            return self._buckets.take(self._key(exchange), now)
-        return 0.0 if count.value <= most else (count.resets_in or window)
+            offset, _ = self._memory.find(mark, self._sharing.number(self._settings.name, meter))
+            left = meter.take(self._memory.rows, offset, mark, exchange.started, cost)
+            return None if left is None or left >= 0.0 else self._refuse(exchange, meter, -left)
+        wait = float(meter.window) if count.resets_in is None else count.resets_in
+        if count.value > meter.limit:
+            return self._refuse(exchange, meter, wait)
+        if self._settings.told:
+            left = int(meter.limit - count.value)
+            exchange.answer_lines += self._fields[id(meter)].lines(left, max(1, ceil(wait)))
+        return None
 
-    # ---- sharing -----------------------------------------------------------------------------------------------------
+    def _refuse(self, exchange: Exchange, meter: Meter, wait: float) -> Denial | None:
+        settings = self._settings
+        if settings.dry_run:
+            self._tell(exchange)
+            return None
+        seconds = max(1, ceil(wait))
+        if settings.told:
+            exchange.answer_lines += self._fields[id(meter)].lines(0, seconds)
+        detail = f"More requests than the limit allows; the next may come in {seconds} s."
+        return Denial(
+            429, "rate-limit", detail, ((b"Retry-After", b"%d" % seconds),), f"over the limit {settings.name}"
+        )
 
-    def connect(self, engine: StateEngine | None) -> None:
-        """Use this engine from now on; None: it is out of reach, and what was admitted meanwhile stays local."""
-        self._engine = engine
-        if engine is None:
-            self._used.clear()
-            self._totals.clear()
-
-    def counter(self, key: str) -> str:
-        """Return the name of a key's shared counter."""
-        return f"limit:{self._name}:{key}"[:KEY_BYTES]
-
-    def due(self, *, everything: bool) -> list[tuple[str, int]]:
-        """Return (key, requests) admitted and not shared yet; without `everything` only counts that matter soon."""
-        least = 1 if everything else max(1, int(self._settings.burst * _SHARE))
-        due = [(key, amount) for key, amount in self._used.items() if amount >= least][:_MOST_DUE]
-        for key, _ in due:
-            del self._used[key]
-        return due
-
-    def shared(self, key: str, amount: int, total: int, now: float) -> None:
-        """Take what others admitted since the last exchange off the bucket."""
-        before = self._totals.get(key)
-        if before is None:
-            others = 0  # what the others did before this worker knew the key is over
-        elif total < before:
-            others = total - amount  # a new window began
-        else:
-            others = total - before - amount
-        if len(self._totals) >= 2 * _MOST_DUE and key not in self._totals:
-            self._totals.clear()
-        self._totals[key] = total
-        if others > 0:
-            self._buckets.charge(key, others, now)
-
-    def unshared(self, key: str, amount: int) -> None:
-        """The engine could not be told: it stays due."""
-        self._used[key] = self._used.get(key, 0) + amount
+    def _tell(self, exchange: Exchange) -> None:
+        """Only note what would be refused."""
+        exchange.refused = exchange.refused or _DRY_RUN
+        now = monotonic()
+        if now >= self._logged:
+            self._logged = now + _LOGGED
+            _log.warning(
+                "limit %s would refuse requests, such as one of %s", self._settings.name, exchange.client.peer_ip
+            )
 
 
-# ---- keys ------------------------------------------------------------------------------------------------------------
+class RateLimits:
+    """Several limits of a route, all of which must let a request through; one that refuses it costs the others nothing.
 
+    Strict ones come last: what the engine counted stays counted.
+    """
 
-def key_reader(by: str) -> Callable[[Exchange], str]:
-    """Return what tells whose request it is; one without the header or cookie counts as its client address."""
-    kind, _, name = by.partition(":")
-    if kind == "route":
-        return lambda exchange: "*"
-    if kind == "client_ip":
-        return lambda exchange: client_key(exchange.client.peer_ip)
-    wanted = name.lower().encode("latin-1")
-    read = _header if kind == "header" else _cookie
+    __slots__ = ("_limits",)
 
-    def key(exchange: Exchange) -> str:
-        value = read(exchange, wanted)
-        if value is None:
-            return client_key(exchange.client.peer_ip)
-        return "=" + blake2b(value, digest_size=16).hexdigest()  # it may be a secret, and counters are shared
+    def __init__(self, limits: tuple[RateLimit, ...]) -> None:
+        self._limits = tuple(sorted(limits, key=lambda limit: limit.strict))
 
-    return key
+    def check(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
+        """Count the request by each, or refuse it."""
+        for index, limit in enumerate(self._limits):
+            outcome = limit.check(exchange)
+            if outcome is None:
+                continue
+            if isinstance(outcome, Awaitable):
+                return self._wait(exchange, outcome, index)
+            return self._given_back(exchange, outcome, index)
+        return None
 
+    async def _wait(self, exchange: Exchange, first: Awaitable[Outcome], index: int) -> Outcome:
+        outcome = await first
+        while outcome is None and index + 1 < len(self._limits):
+            index += 1
+            result = self._limits[index].check(exchange)
+            outcome = await result if isinstance(result, Awaitable) else result
+        return None if outcome is None else self._given_back(exchange, outcome, index)
 
-def client_key(ip: str) -> str:
-    """Return the address, of IPv6 its /64: a household has that many (RFC 6177)."""
-    if ":" not in ip or ip == "unix:":
-        return ip
-    try:
-        address = ipaddress.IPv6Address(ip)
-    except ValueError:
-        return ip
-    return f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
-
-
-def _header(exchange: Exchange, name: bytes) -> bytes | None:
-    value = exchange.plan.request.get(name)
-    return value or None
-
-
-def _cookie(exchange: Exchange, name: bytes) -> bytes | None:
-    for field in exchange.plan.request.fields:
-        if field.name != b"cookie":
-            continue
-        for pair in field.value.split(b";"):
-            found, equals, value = pair.strip(b" \t").partition(b"=")
-            if equals and found.lower() == name and value:
-                return value
-    return None
+    def _given_back(self, exchange: Exchange, outcome: Outcome, index: int) -> Outcome:
+        """Refuse: the limits before `index` counted the request."""
+        for limit in self._limits[:index]:
+            limit.give_back(exchange)
+        return outcome

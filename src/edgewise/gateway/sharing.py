@@ -1,80 +1,199 @@
-"""Tells the shared state engine what each limit admitted, and each limit what others did."""
+"""Limits and the state engine: other nodes are told what this machine admitted, and it learns what they did.
+
+One worker of a machine does it for all: it finds in the shared rows what changed. Quotas are told to an embedded engine
+too, which keeps them over restarts.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from struct import pack_into
 from time import monotonic
 
-from edgewise.contracts.limits import Limit
-from edgewise.contracts.state import Count, StateEngine, StateError
-from edgewise.gateway.rate_limit import WINDOW
+from edgewise.contracts.limits import ROW, SHARED_AT, WHOLE, LimitMemory
+from edgewise.contracts.state import Count, StateEngine, StateError, StateUnavailable
+from edgewise.gateway.meters import SECONDS, Meter, Quota
 
-INTERVAL = 0.1
+INTERVAL = 0.05
 """Seconds between two exchanges of counts."""
-_FULL = 10
+WINDOW = 60.0
+"""Seconds of the windows of counters of which only differences matter."""
+_FULL = 20
 """Every so many exchanges everything is told."""
+_SHARE = 0.01
+"""Part of the limit below which a key's count can wait for the next full exchange."""
+_MOST_DUE = 2000
+"""Keys told to the engine at once."""
 _RETRY = 1.0
+_TRIES = 16
+"""Of nodes that write the same month's count at the same moment."""
+_MONTH_TTL = 40 * 86400.0
 _log = logging.getLogger("edgewise.limits")
 
 Open = Callable[[], Awaitable[StateEngine]]
-"""Connects to the engine. Raises StateError."""
+"""Returns the engine. Raises StateError."""
+Due = tuple[Meter, int, int, int]
+"""(meter, where the row is, its mark, requests) that were admitted and not told yet."""
 
 
 class Sharing:
-    """One task of a worker. Without the engine the limits go on alone; it is tried again every second."""
+    """A `contracts.policies.Service`: what limits have to do with the engine. Without it they go on alone."""
 
-    def __init__(self, open_engine: Open, interval: float = INTERVAL) -> None:
-        self._open = open_engine
-        self._interval = interval
-        self._limits: list[Limit] = []
-        self._engine: StateEngine | None = None
+    def __init__(self, memory: LimitMemory, opening: Open | None, *, nodes: bool, speaks: bool) -> None:
+        """`nodes`: other nodes use the engine too; `speaks`: this worker tells for all of the machine."""
+        self.memory = memory
+        self._opening = opening
+        self._nodes = nodes
+        self._speaks = speaks
+        self._meters: dict[int, Meter] = {}
+        """By their number: those whose counts are told."""
+        self._wanted = asyncio.Event()
 
-    def follow(self, limits: Iterable[Limit]) -> None:
-        """Share the counts of these limits and no others."""
-        self._limits = list(limits)
-        for limit in self._limits:
-            limit.connect(self._engine)
+    # ---- limits ------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def number(name: str, meter: Meter) -> int:
+        """Return the number of a limit's meter in rows, the same in every worker."""
+        text = f"{name} {meter.kind} {meter.limit} {meter.window}"
+        return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
+
+    def share(self, name: str, meter: Meter) -> bool:
+        """Tell the counts of this meter from now on, if anybody is to know them."""
+        told = self._nodes or self.remembers(meter)
+        if told:
+            self._meters[self.number(name, meter)] = meter
+            self._wanted.set()
+        return told
+
+    def remembers(self, meter: Meter) -> bool:
+        """Does the engine keep the counts of this meter for new rows?"""
+        return self._opening is not None and isinstance(meter, Quota)
+
+    async def engine(self) -> StateEngine:
+        """Return the engine. Raises StateError."""
+        if self._opening is None:
+            raise StateUnavailable("there is no [state] table")
+        return await self._opening()
+
+    async def learn(self, meter: Meter, offset: int, mark: int) -> None:
+        """Count in a new row what the engine has of its window. Raises StateError."""
+        engine = await self.engine()
+        if isinstance(meter, Quota) and meter.unit == "month":
+            entry = await engine.get(_monthly(meter, mark))
+            before = 0 if entry is None else int(entry.value)
+        else:
+            before = await engine.count(_counter(mark), _window(meter))
+        self._take(meter, offset, mark, 0, before)
+
+    async def add(self, meter: Meter, mark: int, amount: int) -> Count:
+        """Add to the count that all share. Raises StateError."""
+        engine = await self.engine()
+        if isinstance(meter, Quota) and meter.unit == "month":
+            return Count(await _add_to_month(engine, _monthly(meter, mark), amount), meter.lasts())
+        return await engine.add(f"{_counter(mark)}:strict", amount, float(min(meter.window, 86400)))
+
+    # ---- telling -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Exchange counts until cancelled."""
+        await self._wanted.wait()
+        if not self._speaks or self._opening is None:
+            return
         rounds = 0
-        try:
-            while not await self._connect():
-                await asyncio.sleep(_RETRY)
-            while True:
-                await asyncio.sleep(self._interval)
-                rounds += 1
-                await self.exchange(everything=rounds % _FULL == 0)
-        finally:
-            if self._engine is not None:
-                await self._engine.close()
+        failing = False
+        while True:
+            await asyncio.sleep(_RETRY if failing else INTERVAL)
+            rounds += 1
+            try:
+                await self.exchange(await self.engine(), everything=failing or rounds % _FULL == 0)
+            except StateError as error:
+                if not failing:
+                    _log.warning("limits are this machine's alone at the moment: %s", error)
+                failing = True
+            else:
+                failing = False
 
-    async def _connect(self) -> bool:
-        try:
-            self._engine = await self._open()
-        except StateError as error:
-            _log.warning("rate limits are this worker's alone: %s", error)
-            return False
-        self.follow(self._limits)
-        return True
-
-    async def exchange(self, *, everything: bool) -> None:
-        """Tell what was admitted, learn what others admitted."""
-        engine = self._engine
-        assert engine is not None
-        told = [(limit, key, amount) for limit in self._limits for key, amount in limit.due(everything=everything)]
+    async def exchange(self, engine: StateEngine, *, everything: bool) -> None:
+        """Tell what was admitted, learn what others admitted. Raises StateError where not all could be told."""
+        told = self._due(everything=everything)
         if not told:
             return
-        adding = [engine.add(limit.counter(key), amount, WINDOW) for limit, key, amount in told]
+        adding = [self._tell(engine, meter, mark, amount) for meter, _, mark, amount in told]
         results = await asyncio.gather(*adding, return_exceptions=True)
-        now = monotonic()
-        for (limit, key, amount), result in zip(told, results, strict=True):
-            if isinstance(result, Count):
-                limit.shared(key, amount, result.value, now)
+        failed: BaseException | None = None
+        for (meter, offset, mark, amount), result in zip(told, results, strict=True):
+            if isinstance(result, BaseException):
+                failed = result
+                self.memory.changed[offset // ROW] = 1
             else:
-                limit.unshared(key, amount)
-        failed = next((one for one in results if isinstance(one, BaseException)), None)
+                self._take(meter, offset, mark, amount, result)
         if failed is not None:
-            _log.warning("rate limits are not shared at the moment: %s", failed)
+            raise failed
+
+    def _due(self, *, everything: bool) -> list[Due]:
+        """Return what was admitted and not told yet; without `everything` only counts that matter soon."""
+        changed, rows = self.memory.changed, self.memory.rows
+        due: list[Due] = []
+        waiting: list[int] = []
+        place = changed.find(b"\x01")
+        while place >= 0 and len(due) < _MOST_DUE:
+            changed[place] = 0
+            mark, number, _, _, _, admitted, told, _ = WHOLE.unpack_from(rows, place * ROW)
+            meter = self._meters.get(number)
+            amount = int(admitted - told)
+            if meter is not None and amount > 0:
+                if everything or amount >= meter.limit * _SHARE:
+                    due.append((meter, place * ROW, mark, amount))
+                else:
+                    waiting.append(place)
+            place = changed.find(b"\x01", place + 1)
+        for place in waiting:
+            changed[place] = 1
+        return due
+
+    def _take(self, meter: Meter, offset: int, mark: int, amount: int, total: int) -> None:
+        """`amount` was added to the count of all, which is `total` now: charge what others admitted since."""
+        rows = self.memory.rows
+        found, _, _, _, _, _, told, before = WHOLE.unpack_from(rows, offset)
+        if found != mark:
+            return
+        if before < 0.0:  # of a bucket, what others did before this machine knew the key is over
+            others = total - amount if self.remembers(meter) else 0
+        elif total < before:
+            others = total - amount  # a new window began
+        else:
+            others = total - int(before) - amount
+        if others > 0:
+            meter.charge(rows, offset, others, monotonic())
+        pack_into("dd", rows, offset + SHARED_AT, told + amount, float(total))
+
+    async def _tell(self, engine: StateEngine, meter: Meter, mark: int, amount: int) -> int:
+        if isinstance(meter, Quota) and meter.unit == "month":
+            return await _add_to_month(engine, _monthly(meter, mark), amount)
+        return (await engine.add(_counter(mark), amount, _window(meter))).value
+
+
+def _window(meter: Meter) -> float:
+    return float(SECONDS[meter.unit]) if isinstance(meter, Quota) else WINDOW
+
+
+def _counter(mark: int) -> str:
+    return f"limit:{mark:016x}"
+
+
+def _monthly(meter: Quota, mark: int) -> str:
+    """Counters have windows of a day at most: a month's count is a key of its own, gone some days after its end."""
+    return f"{_counter(mark)}:{meter.month()}"
+
+
+async def _add_to_month(engine: StateEngine, key: str, amount: int) -> int:
+    """Add to a count that is a key; return what it is now. Raises StateUnavailable where others always came first."""
+    for _ in range(_TRIES):
+        entry = await engine.get(key)
+        total = amount + (0 if entry is None else int(entry.value))
+        if await engine.compare_and_set(key, b"%d" % total, 0 if entry is None else entry.revision, _MONTH_TTL):
+            return total
+    raise StateUnavailable("the count of a month is written by too many nodes at once")

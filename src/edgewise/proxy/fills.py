@@ -390,7 +390,7 @@ def _fetching_route(route: Route) -> Route:
     """Return the route without what is for each request: that was done, or is done for each that waits."""
     if route.fetching is None:
         inner = route.fetching = copy(route)
-        inner.cache = inner.limit = inner.compression = None
+        inner.cache = inner.compression = None
         inner.early_hints = b""
         inner.response_edits = inner.response_edits[: len(inner.response_edits) - len(inner.client_edits)]
         inner.policies = ()

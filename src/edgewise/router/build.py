@@ -17,11 +17,11 @@ from edgewise.router.compression import compression
 from edgewise.router.files import static_files
 from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes, redirect_port
-from edgewise.router.limits import rate_limit
 from edgewise.router.match import Matcher, route_finder
 from edgewise.router.networks import within
 from edgewise.router.policies.building import Gateway, make_gateway
 from edgewise.router.policies.hosts import HostMatch
+from edgewise.router.policies.identity import add_telling
 from edgewise.router.policies.levels import Held, held
 from edgewise.router.policies.order import attach
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.limits import LimitMemory
     from edgewise.http.head import RequestHead
 
 UNMATCHED = "(unmatched)"
@@ -53,6 +54,10 @@ class Slots(Protocol):
     @property
     def endpoints(self) -> Mapping[str, int]:
         """Endpoint key -> row."""
+
+    @property
+    def limits(self) -> LimitMemory | None:
+        """In which all workers count for limits; None: each for itself."""
 
 
 def build(
@@ -74,7 +79,7 @@ def build(
     before = {route.name: route for route in previous.routes} if previous is not None else {}
     sessions = gateway_sessions(config, previous)
     shared_caches = caches(config, previous)
-    gateway = make_gateway(config, sessions, previous)
+    gateway = make_gateway(config, sessions, previous, shared.limits if shared is not None else None, worker)
     routes = tuple(
         _route(spec, name, rows[name], upstreams, before) for spec, name in zip(config.routes, names, strict=False)
     )
@@ -83,6 +88,7 @@ def build(
         _add_cache(route, config, shared_caches, before)
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
+        add_telling(route, config, gateway)
         route.accel_internal = internal
     copies = {host: _of_host(config, host, routes, gateway) for host in config.hosts}
     for route in routes:
@@ -162,8 +168,6 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
     route.preserve_host = spec.preserve_host
     route.websocket = spec.websocket
     route.internal = spec.internal
-    if spec.rate_limit is not None:
-        route.limit = rate_limit(name, spec.rate_limit, before)
     route.accel_roots = tuple((prefix.encode(), root) for prefix, root in spec.accel.items())
     return route
 
@@ -198,7 +202,7 @@ def _add_policies(route: Route, policies: Mapping[str, Held], gateway: Gateway) 
     """Give a route what its requests must pass; then it is known whether some need nothing of all that."""
     attach(route, policies, gateway)
     plain = route.upstream is not None and route.upstream.breaker is None
-    waits = route.request_filters or route.buffer_request or route.limit or route.cache or route.early_hints
+    waits = route.request_filters or route.buffer_request or route.cache or route.early_hints
     route.direct = plain and not (waits or route.policies)
 
 

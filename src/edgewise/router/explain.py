@@ -19,12 +19,10 @@ from edgewise.proxy.plans import make_plan
 from edgewise.router.build import build, route_names
 from edgewise.router.caching import clearing
 from edgewise.router.match import Matcher
-from edgewise.sessions.identity import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgewise.config.limits import RateLimit
     from edgewise.config.schema import Config, Health, Static
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.config.schema import Upstream as UpstreamSpec
@@ -96,15 +94,13 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, s
     for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
-    lines += _sent(plan, _removed(config, spec))
+    lines += _sent(plan)
     lines += _told(spec)
     lines += [f"hint      103 before a server is asked: Link: {link}" for link in spec.early_hints]
     if spec.compress is not None:
         lines.append(
             f"compress  {plan.coding.decode() or 'not for this client'}, where the answer's type and size are for it"
         )
-    if spec.rate_limit is not None:
-        lines.append(f"limit     {_rate(spec.rate_limit)}")
     lines += _limits(config, spec, plan)
     return lines
 
@@ -180,12 +176,6 @@ def _check(health: Health) -> str:
     return f"GET {health.path}" if health.type == "http" else "TCP connect"
 
 
-def _rate(spec: RateLimit) -> str:
-    burst = spec.burst or max(1, round(spec.rate))
-    strict = ", counted by the shared engine before each request" if spec.strict else ""
-    return f"{spec.rate:g} requests a second, {burst} at once, by {spec.by}{strict}"
-
-
 def _sessions(config: Config, spec: RouteSpec) -> list[str]:
     lines = []
     if spec.csrf == "token":
@@ -195,11 +185,7 @@ def _sessions(config: Config, spec: RouteSpec) -> list[str]:
     if spec.session is None:
         return lines
     sessions = config.sessions
-    fields = f"{sessions.user_field} and {sessions.groups_field}"
-    told = fields if sessions.identity == "fields" else f"a JWT in {sessions.jwt_field}"
-    lines.append(
-        f"session   {spec.session}, {sessions.mode}; the upstream gets {told}, not the client's own and not the cookie"
-    )
+    lines.append(f"session   {spec.session}, {sessions.mode}; the upstream does not get the cookie")
     if spec.session == "required":
         login = f"303 to {spec.login} where a browser opens a page, else " if spec.login is not None else ""
         lines.append(f"          without one: {login}401; 503 while the state engine is lost")
@@ -208,17 +194,7 @@ def _sessions(config: Config, spec: RouteSpec) -> list[str]:
     return lines
 
 
-def _removed(config: Config, spec: RouteSpec) -> frozenset[str]:
-    """Return the names of the fields that a session's filter takes out of a request."""
-    sessions = config.sessions
-    if spec.session is None:
-        return frozenset()
-    names = [CONTROL, sessions.user_field, sessions.groups_field]
-    names += [sessions.jwt_field] if sessions.identity == "jwt" else []
-    return frozenset(name.lower() for name in names)
-
-
-def _sent(plan: Plan, removed: frozenset[str]) -> list[str]:
+def _sent(plan: Plan) -> list[str]:
     added = b"X-Request-ID: <new>\r\ntraceparent: 00-<trace id>-<span id>-00\r\n"
     if plan.trace is not None:
         trace_id, flags = plan.trace
@@ -227,10 +203,7 @@ def _sent(plan: Plan, removed: frozenset[str]) -> list[str]:
         added = b"grpc-timeout: <what is left>\r\n" + added
     sent = plan.head + added + b"X-Forwarded-For: <client address>\r\nX-Forwarded-Proto: <http or https>"
     first, *rest = sent.decode("latin-1").split("\r\n")
-    return [
-        f"sends     {first}",
-        *(f"          {line}" for line in rest if line and line.partition(":")[0].lower() not in removed),
-    ]
+    return [f"sends     {first}", *(f"          {line}" for line in rest if line)]
 
 
 def _limits(config: Config, spec: RouteSpec, plan: Plan) -> list[str]:

@@ -209,6 +209,7 @@ class Children:
         self._supervisor.cache_looks.lost(child.name)
         if child.slot is not None:
             self._supervisor.shared.memory.worker_gone(child.slot)
+            self._supervisor.shared.limits.worker_gone(child.slot)
         if self._supervisor.draining:
             self._supervisor.child_gone()
             return

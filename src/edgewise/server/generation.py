@@ -6,6 +6,7 @@ import pickle
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgewise.contracts.limits import LimitMemory
 from edgewise.contracts.shared import EndpointFlags, SlotMap, Suspicions
 from edgewise.router import route_names
 from edgewise.router.upstreams import endpoint_key
@@ -63,6 +64,7 @@ class Shared:
     memory: MetricsMemory
     flags: EndpointFlags
     suspicions: Suspicions
+    limits: LimitMemory
     generation: int
     routes: SlotMap
     endpoints: SlotMap
@@ -88,7 +90,9 @@ def first_generation(config: Config, version: Version | None = None) -> tuple[Ge
     generation = before.next(config, version)
     memory = MetricsMemory(config.server.workers, route_capacity, endpoint_capacity)
     flags, suspicions = EndpointFlags(endpoint_capacity), Suspicions(endpoint_capacity)
-    return generation, Shared(memory, flags, suspicions, generation.number, generation.routes, generation.endpoints)
+    limits = LimitMemory(config.server.workers)
+    slots = generation.number, generation.routes, generation.endpoints
+    return generation, Shared(memory, flags, suspicions, limits, *slots)
 
 
 def endpoint_keys(config: Config) -> list[str]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 import uvloop
 
 from edgewise.contracts.shared import SuspicionReader
-from edgewise.gateway.sharing import Sharing
 from edgewise.proxy.engine import Engine as ProxyEngine
 from edgewise.router import build
 from edgewise.router.caching import Caches, looked_at, purges, readings
@@ -32,15 +31,12 @@ from edgewise.server.numbered_purges import NumberedPurges
 from edgewise.server.observers import Observers
 from edgewise.server.processes import FAILED_TO_START
 from edgewise.server.resolution import Resolution
-from edgewise.server.secret import state_directory
 from edgewise.server.services import Services
-from edgewise.state.opening import Options, open_engine
 from edgewise.telemetry.ids import IdSource
 from edgewise.tls.errors import TlsError
 
 if TYPE_CHECKING:
     from edgewise.cache.purges import Purge, Purges
-    from edgewise.contracts.state import StateEngine
     from edgewise.contracts.table import Table
     from edgewise.server.channel import Channel
     from edgewise.server.generation import Shared
@@ -123,8 +119,6 @@ class Worker:
         self._observers = Observers(setup.shared.memory, setup.slot, engine.figures)
         self._discovery = Discovery(self._discovered)
         self._resolution: Resolution | None = None
-        self._sharing: asyncio.Task[None] | None = None
-        self._limits = Sharing(self._open_state)
         self._services = Services(loop)
         self._purge_requests = itertools.count(1)
         self._purging: dict[int, Callable[[], None]] = {}
@@ -170,25 +164,12 @@ class Worker:
         self._flags_seen = -1
         self._apply_flags()
         self._load()
-        self._share_limits(table)
         if isinstance(table.gateway, Gateway):
             self._services.follow(table.gateway.services)
         self._numbered.attach(table.caches)
         if isinstance(table.caches, Caches):
             table.caches.tell = self._tell_purges
         self._loop.call_soon(self._discovery.follow, table)
-
-    def _share_limits(self, table: Table) -> None:
-        """Count the requests of limited routes together with the other workers, and the other nodes."""
-        limits = [route.limit for route in table.routes if route.limit is not None]
-        self._limits.follow(limits)
-        if limits and self._sharing is None and self._setup.generation.config.state is not None:
-            self._sharing = self._loop.create_task(self._limits.run())
-
-    async def _open_state(self) -> StateEngine:
-        state = self._setup.generation.config.state
-        assert state is not None
-        return await open_engine(state.url, Options.of(state, state_directory()))
 
     def _load(self) -> None:
         """Have the engine run the current table, with the challenges under way answered."""
@@ -352,8 +333,6 @@ class Worker:
     def close(self) -> None:
         """Flush what the observers hold."""
         self._services.close()
-        if self._sharing is not None:
-            self._sharing.cancel()
         self._discovery.close()
         caches = self._current.caches
         if isinstance(caches, Caches) and caches.disk is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from edgewise.gateway.fetching import Fetcher
@@ -11,6 +11,7 @@ from edgewise.router.sessions import EngineOpening
 
 if TYPE_CHECKING:
     from edgewise.config.schema import Config
+    from edgewise.contracts.limits import LimitMemory
     from edgewise.contracts.plan import Route
     from edgewise.contracts.policies import Fetch, Policy, Service
     from edgewise.contracts.table import Table
@@ -32,6 +33,10 @@ class Gateway:
     """What was made by `share`, by its key."""
     before: dict[Any, Any] = field(default_factory=dict)
     """The same of the configuration before."""
+    limits: LimitMemory | None = None
+    """In which all workers count for limits; None: this one alone does."""
+    worker: int = 0
+    """Number of this worker among those."""
 
     def share(self, key: Any, make: Callable[[], Shared]) -> Shared:
         """Return what routes share under a key that holds all it is made of: the one there is, else a new one.
@@ -49,15 +54,21 @@ class Gateway:
         return [one for one in self.shared.values() if hasattr(one, "run")]
 
 
-def make_gateway(config: Config, sessions: GatewaySessions | None, previous: Table | None) -> Gateway:
+def make_gateway(
+    config: Config,
+    sessions: GatewaySessions | None,
+    previous: Table | None,
+    limits: LimitMemory | None = None,
+    worker: int = 0,
+) -> Gateway:
     """Return what the policies of `config` share, on what those of `previous` shared."""
     before = previous.gateway if previous is not None else None
     if isinstance(before, Gateway):
-        return Gateway(config, before.opening, sessions, before.fetch, before=before.shared)
+        return replace(before, config=config, sessions=sessions, before=before.shared, shared={})
     opening = sessions.opening if sessions is not None else None
     if opening is None and config.state is not None:
         opening = EngineOpening(config.state)
-    return Gateway(config, opening, sessions, Fetcher())
+    return Gateway(config, opening, sessions, Fetcher(), limits=limits, worker=worker)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING
 
 from edgewise.router.policies.auth import auth
 from edgewise.router.policies.building import Building
+from edgewise.router.policies.idempotency import idempotency
+from edgewise.router.policies.identity import telling
+from edgewise.router.policies.ip import ip
+from edgewise.router.policies.limits import early_concurrency, early_limits, late_concurrency, late_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +19,16 @@ if TYPE_CHECKING:
     from edgewise.router.policies.building import Builder, Gateway
     from edgewise.router.policies.levels import Held
 
-ORDER: tuple[tuple[str, Builder], ...] = (("auth", auth),)
+ORDER: tuple[tuple[str, Builder], ...] = (
+    ("ip", ip),
+    ("rate_limit", early_limits),
+    ("concurrency", early_concurrency),
+    ("auth", auth),
+    ("auth", telling),
+    ("rate_limit", late_limits),
+    ("concurrency", late_concurrency),
+    ("idempotency", idempotency),
+)
 """Key of `config.policies.Policies` -> what makes a policy of its table; a key may stand at several places."""
 
 
