@@ -32,13 +32,14 @@ class Authentication:
         refused: Denial | None = None
         for index, way in enumerate(self._ways):
             verified = way.authenticate(exchange)
+            if isinstance(verified, Identity) and not self._every:
+                exchange.identity = verified
+                return None
             if isinstance(verified, Awaitable):
                 return self._wait(exchange, verified, index + 1, found, refused)
             if isinstance(verified, Answer):
                 return verified
             refused = self._take(verified, found, refused)
-            if found and not self._every:
-                break
         return self._conclude(exchange, found, refused)
 
     async def _wait(
