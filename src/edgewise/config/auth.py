@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator
 
 from edgewise.config.credentials import API_KEYS_VALIDATOR, BASIC_VALIDATOR, ApiKeys, Basic
+from edgewise.config.jwt import Names
 from edgewise.config.types import Model, Name
 
 
@@ -24,5 +25,7 @@ class Auth(Model):
     """API keys of consumers: `"consumers"` or a table."""
     basic: Annotated[Basic | None, BeforeValidator(BASIC_VALIDATOR)] = None
     """Basic authentication: `"consumers"`, the name of a file made by `htpasswd`, or a table."""
+    jwt: Names | None = None
+    """Tokens of issuers: the name of a table of [jwt], or of several."""
     oidc: Name | None = None
     """Login at a provider with OpenID Connect: the name of a table of [oidc]."""

@@ -20,6 +20,7 @@ from edgewise.config.credentials import (
     REALM_VALIDATOR,
     USERS_VALIDATOR,
 )
+from edgewise.config.jwt import JWT_VALIDATORS
 from edgewise.config.oidc import OIDC_VALIDATORS
 from edgewise.config.policies import OFF_VALIDATOR
 from edgewise.config.problems import show
@@ -59,6 +60,7 @@ _VALIDATED: dict[Any, str] = {
     patterns.check_rewrite: "template",
     patterns.check_redirect: "template",
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
+    **JWT_VALIDATORS,
     **OIDC_VALIDATORS,
     SERVER_VALIDATOR: "address or table",
     STATE_URL_VALIDATOR: "URL",

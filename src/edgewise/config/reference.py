@@ -58,7 +58,13 @@ upstream = "shop"
 path = "/old/{id}"
 redirect = { to = "/items/{id}" }
 """
-_NAMES = {"upstreams": "upstreams.NAME", "hosts": "hosts.HOST", "oidc": "oidc.NAME", "consumers": "consumers.NAME"}
+_NAMES = {
+    "upstreams": "upstreams.NAME",
+    "hosts": "hosts.HOST",
+    "jwt": "jwt.NAME",
+    "oidc": "oidc.NAME",
+    "consumers": "consumers.NAME",
+}
 
 
 def markdown() -> str:

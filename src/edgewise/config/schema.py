@@ -13,6 +13,7 @@ from edgewise.config.consumers import Consumer
 from edgewise.config.credentials import CONSUMERS
 from edgewise.config.database import Database
 from edgewise.config.identity import Identity
+from edgewise.config.jwt import Jwt
 from edgewise.config.oidc import Oidc
 from edgewise.config.policies import Policies
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
@@ -32,6 +33,7 @@ from edgewise.config.types import (
     PositiveCount,
     PositiveDuration,
     Size,
+    Text,
 )
 from edgewise.config.upstreams import (
     Breaker,
@@ -121,6 +123,10 @@ class AccessLog(Model):
     """File, "stdout" or "off"."""
     format: Literal["json", "combined"] = "json"
     """Format of the lines."""
+    mask: list[Text] = Field(default=[])
+    """Query parameters whose values are secrets, beside the usual ones such as "token", "key" and "password"."""
+    show: list[Text] = Field(default=[])
+    """Of the usual ones, those whose values are not secrets here, such as "code"."""
 
 
 class TcpRoute(Model):
@@ -157,6 +163,8 @@ class Config(Model):
     """What all requests must pass."""
     hosts: dict[HostName, Policies] = Field(default={})
     """What requests for a host must pass, "*.example.com" for any name below: of several the most specific holds."""
+    jwt: dict[Name, Jwt] = Field(default={})
+    """Issuers whose tokens say who asks, by name."""
     oidc: dict[Name, Oidc] = Field(default={})
     """Providers that users log in at, by name."""
     identity: Identity = Identity()
@@ -178,6 +186,11 @@ class Config(Model):
         """Return every table that has policies."""
         upstreams = (upstream.policies for upstream in self.upstreams.values())
         return [*self.routes, *upstreams, *self.hosts.values(), self.policies]
+
+    def secret_parameters(self) -> list[str]:
+        """Return the names of query parameters that are secrets: those said to be, and those of API keys."""
+        keys = (level.auth.api_keys for level in self.levels() if level.auth is not None)
+        return [*self.access_log.mask, *(key.query for key in keys if key is not None and key.query is not None)]
 
     def holds_sessions(self) -> bool:
         """Does a route need sessions of the gateway, for itself or for logins?"""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgewise.contracts.identity import Identity
 from edgewise.contracts.plan import Answer
-from edgewise.contracts.policies import Authenticator, Denial, Outcome, Verified
+from edgewise.contracts.policies import Authenticator, Denial, Fields, Outcome, Verified
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -76,7 +76,7 @@ class Authentication:
             exchange.identity = found[0] if len(found) == 1 else _together(found)
             return None
         if refused is not None:
-            challenges = self._challenges if refused.status == 401 else ()
+            challenges = self._other_challenges(refused) if refused.status == 401 else ()
             return refused._replace(fields=(*refused.fields, *challenges))
         if found:
             return Denial(401, "auth", _PART, self._challenges)
@@ -87,6 +87,15 @@ class Authentication:
             if answer is not None:
                 return answer
         return Denial(401, "auth", _NOBODY, self._challenges)
+
+    def _other_challenges(self, refused: Denial) -> Fields:
+        """Return the challenges of schemes that a refusal does not say more of itself."""
+        said = {_scheme(value) for name, value in refused.fields if name == b"WWW-Authenticate"}
+        return tuple(field for field in self._challenges if _scheme(field[1]) not in said)
+
+
+def _scheme(challenge: bytes) -> bytes:
+    return challenge.partition(b" ")[0].lower()
 
 
 def _together(found: list[Identity]) -> Identity:

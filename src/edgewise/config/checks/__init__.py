@@ -14,7 +14,9 @@ from edgewise.config.checks.cluster import check_cluster
 from edgewise.config.checks.consumers import check_consumers
 from edgewise.config.checks.identity import check_identity
 from edgewise.config.checks.ip import check_ip
+from edgewise.config.checks.jwt import check_jwt
 from edgewise.config.checks.listeners import check_listeners
+from edgewise.config.checks.oidc import check_oidc
 from edgewise.config.checks.policies import check_policies
 from edgewise.config.checks.routes import check_routes
 from edgewise.config.checks.sessions import check_sessions
@@ -34,5 +36,7 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_cache(data, directory)
     yield from check_cluster(data, directory)
     yield from check_policies(data)
+    yield from check_oidc(data, directory)
     yield from check_consumers(data, directory)
+    yield from check_jwt(data, directory)
     yield from check_ip(data, directory)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from edgewise.gateway.authentication import Authentication
 from edgewise.router.policies.building import Building
 from edgewise.router.policies.consumers import api_keys, basic
+from edgewise.router.policies.jwt import jwt
+from edgewise.router.policies.oidc import oidc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = (
     ("api_keys", api_keys),
     ("basic", basic),
+    ("jwt", jwt),
+    ("oidc", oidc),
 )
 """Key of `config.auth.Auth` -> what makes a way of its value. They are tried in this order."""
 
