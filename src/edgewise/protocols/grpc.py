@@ -47,6 +47,12 @@ class Kind(IntEnum):
     """gRPC-Web: trailers travel as the last frame of the content."""
     WEB_TEXT = 3
     """gRPC-Web with the content in base64."""
+    JSON = 4
+    """JSON in place of messages (`contracts.transcoding`)."""
+    LINES = 5
+    """The same of a stream, a line each."""
+    EVENTS = 6
+    """The same as server-sent events."""
 
 
 _CONTENT_TYPE = re.compile(rb"application/grpc(-web(?:-text)?)?([+][!#$%&'*.^_`|~0-9a-z+-]+)?(?:[ \t]*;.*)?")
