@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from edgewise.contracts.coded_heads import coded_lines, coding_of, compressible
 from edgewise.contracts.filters import Headers, Request, Response
 from edgewise.contracts.plan import Answer, ResponsePlan
-from edgewise.http.head import NO_BODY, RequestHead
+from edgewise.http.head import NO_BODY, Field, RequestHead
 from edgewise.http.statuses import reason
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head
 from edgewise.proxy import attempts, lifecycle, plans
@@ -226,10 +226,15 @@ def _revised_head(request: Request, original: RequestHead, *, moved: bool) -> Re
     head = parse_request_head(("".join(lines) + "\r\n").encode("latin-1"), len(lines))
     fields = head.fields
     if original.body > NO_BODY or original.get(b"content-length") is not None:
-        fields = (*fields, plans.length_field(original.body))
+        fields = (*fields, _length_field(original.body))
     kept = original.lines
     revised = head.lines.revised(before=fields, after=(), body=kept.body, connection=kept.connection, telling=True)
     return RequestHead(head.method, head.target, head.path, head.query, original.minor, revised)
+
+
+def _length_field(length: int) -> Field:
+    value = b"%d" % length
+    return Field(b"content-length", value, b"Content-Length: " + value + b"\r\n")
 
 
 def _revised_response(exchange: Exchange, plan: ResponsePlan, response: Response) -> ResponsePlan:

@@ -494,9 +494,3 @@ def tunnel_plan(route: Route) -> Plan:
     plan = empty_plan(route)
     plan.tunnel = True
     return plan
-
-
-def length_field(length: int) -> Field:
-    """Return a Content-Length field."""
-    value = b"%d" % length
-    return Field(b"content-length", value, b"Content-Length: " + value + b"\r\n")
