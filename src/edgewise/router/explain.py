@@ -11,6 +11,7 @@ from edgewise.contracts.files import Representation
 from edgewise.contracts.plan import Plan
 from edgewise.contracts.table import Table
 from edgewise.http.head import CHUNKED
+from edgewise.http.masking import Masking
 from edgewise.http.preconditions import outcome
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.grpc import Kind
@@ -32,14 +33,15 @@ _CANDIDATES = 12
 
 
 def explain(config: Config, method: str, url: str, headers: Sequence[tuple[str, str]] = ()) -> str:
-    """Return a text that explains the request `method` `url` with `headers`; nothing is sent.
+    """Return a text that explains the request `method` `url` with `headers`; nothing is sent, and secrets are masked.
 
     Raises ValueError where no such request can be written.
     """
     parts = urlsplit(url)
     head = _head(method, parts.netloc or "any.invalid", url, headers)
     table = build(config)
-    lines = [f"{method} {url}"]
+    masking = Masking(config.secret_parameters(), config.access_log.show)
+    lines = [f"{method} {masking.url(url.encode()).decode()}"]
     try:
         request = parse_request_head(head, table.limits.head_fields)
         plan = make_plan(table, head, (parts.scheme or "http").encode(), trusted=False)
@@ -57,7 +59,7 @@ def explain(config: Config, method: str, url: str, headers: Sequence[tuple[str, 
     if config.tls.redirect and parts.scheme == "http":
         lines += ["", "redirect  308 to https, where the host has a certificate (tls.redirect); else:"]
     scheme = (parts.scheme or "http").encode()
-    return "\n".join([*lines, "", *_outcome(config, table, plan, spec, scheme)])
+    return "\n".join([*lines, "", *map(masking.line, _outcome(config, table, plan, spec, scheme))])
 
 
 def _head(method: str, authority: str, url: str, headers: Sequence[tuple[str, str]]) -> bytes:

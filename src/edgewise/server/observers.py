@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from edgewise.http.masking import Masking
 from edgewise.router.caching import Caches
 from edgewise.telemetry.access_log import AccessLog
 from edgewise.telemetry.layout import MetricsMemory, WorkerSample
@@ -13,11 +14,14 @@ from edgewise.telemetry.metrics import MetricsObserver
 
 if TYPE_CHECKING:
     from edgewise.config.schema import AccessLog as AccessLogSpec
+    from edgewise.config.schema import Config
     from edgewise.contracts.observer import Observer
     from edgewise.contracts.table import Table
 
 log = logging.getLogger("edgewise.worker")
 Figures = Callable[[], tuple[int, int, int, int, int, int, int, int]]
+Spec: TypeAlias = "tuple[AccessLogSpec, tuple[str, ...]]"
+"""The table of the log, and the names of the parameters whose values are secrets."""
 
 
 class Observers:
@@ -26,10 +30,10 @@ class Observers:
     def __init__(self, memory: MetricsMemory, slot: int, figures: Figures) -> None:
         self._figures = figures
         self._metrics = MetricsObserver(memory, slot, self._sample)
-        self._spec: AccessLogSpec | None = None
+        self._spec: Spec | None = None
         self._log: AccessLog | None = None
         self._caches: Caches | None = None
-        self._next: tuple[AccessLogSpec, AccessLog | None] | None = None
+        self._next: tuple[Spec, AccessLog | None] | None = None
         self._replaced: list[AccessLog] = []
         """Logs of earlier generations: exchanges that began there still write to them."""
 
@@ -44,14 +48,15 @@ class Observers:
     def _logs(self) -> list[AccessLog]:
         return [*self._replaced, self._log] if self._log is not None else self._replaced
 
-    def prepare(self, spec: AccessLogSpec) -> None:
+    def prepare(self, config: Config) -> None:
         """Open the log of the coming generation, if it is another one. Raises OSError."""
         self.abort()
-        if spec != self._spec:
+        log, secrets = config.access_log, tuple(config.secret_parameters())
+        if (log, secrets) != self._spec:
             try:
-                self._next = (spec, None if spec.path == "off" else AccessLog(spec.path, spec.format))
+                self._next = ((log, secrets), _opened(log, secrets))
             except OSError as error:
-                raise OSError(error.errno, f"cannot open {spec.path}: {error.strerror}") from error
+                raise OSError(error.errno, f"cannot open {log.path}: {error.strerror}") from error
 
     def abort(self) -> None:
         """Forget what was prepared."""
@@ -97,3 +102,7 @@ class Observers:
         for access_log in self._logs():
             access_log.close()
         self._metrics.close()
+
+
+def _opened(log: AccessLogSpec, secrets: tuple[str, ...]) -> AccessLog | None:
+    return None if log.path == "off" else AccessLog(log.path, log.format, Masking(secrets, log.show))

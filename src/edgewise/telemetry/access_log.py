@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
+from edgewise.http.masking import USUAL, Masking
 from edgewise.telemetry.log_format import Entry, combined_renderer, json_renderer
 from edgewise.telemetry.log_sink import LogSink
 
@@ -24,9 +25,9 @@ class AccessLog:
 
     __slots__ = ("_entries", "_render", "_sink")
 
-    def __init__(self, path: str, format: Literal["json", "combined"] = "json") -> None:
+    def __init__(self, path: str, format: Literal["json", "combined"] = "json", masking: Masking = USUAL) -> None:
         self._sink = LogSink(path)
-        self._render = json_renderer() if format == "json" else combined_renderer()
+        self._render = json_renderer(masking) if format == "json" else combined_renderer(masking)
         self._entries: list[Entry] = []
 
     @property
@@ -51,6 +52,7 @@ class AccessLog:
                 exchange.response_bytes,
                 exchange.request_id,
                 exchange.context,
+                exchange.identity,
                 (
                     exchange.status,
                     exchange.request_bytes,

@@ -2,7 +2,8 @@
 
 What follows from a request head alone is rendered once a plan and kept in `plan.log`. Everything that a client or an
 upstream can choose is escaped to printable ASCII, so a line is always one line. Authorization and Cookie are never
-logged. Lines are built with f-strings and memos of what recurs: half the cost of `%` on bytes.
+logged, and what is a secret by its name is masked in queries, in Referer and in what filters say. Lines are built with
+f-strings and memos of what recurs: half the cost of `%` on bytes.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edgewise.contracts.cache import Result
+from edgewise.http.masking import MASK, USUAL, Masking
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
+    from edgewise.contracts.identity import Identity
     from edgewise.contracts.plan import Plan
     from edgewise.http.head import RequestHead
 
@@ -53,6 +56,7 @@ class Entry(NamedTuple):
     response_bytes: int
     request_id: str
     context: dict[str, Any] | None
+    identity: Identity | None
     outcome: Outcome
 
 
@@ -80,15 +84,15 @@ class _Memo(dict[Any, str]):
         return value
 
 
-def json_renderer() -> Render:
+def json_renderer(masking: Masking = USUAL) -> Render:
     """Return a renderer of JSON lines, one object a line (the fields are listed in docs/observability.md)."""
-    outcomes = _Memo(_json_outcome)
+    outcomes = _Memo(lambda outcome: _json_outcome(outcome, masking))
     strings = _Memo(json_string)
     stamps = _Memo(_timestamp)
 
     def shared_members(plan: Plan) -> str:
         head = plan.request
-        agent, referer = _agent_and_referer(head)
+        agent, referer = _agent_and_referer(head, masking)
         members = (
             f'"host":{strings[head.host]},"protocol":"{head.version}","route":{strings[plan.route.name]},'
             f'"user_agent":{strings[agent]},"referer":{json_string(referer)}'
@@ -99,7 +103,7 @@ def json_renderer() -> Render:
 
     def plan_members(plan: Plan) -> str:
         head, prototype = plan.request, plan.prototype
-        path, query = head.path, head.query or b""
+        path, query = head.path, masking.query(head.query) if head.query else b""
         both = path + query
         if both.translate(_SHOWN) == both:
             target = f'"path":"{path.decode()}","query":"{query.decode()}"'
@@ -109,9 +113,14 @@ def json_renderer() -> Render:
         plan.log = f'"method":{strings[head.method]},{target},{shared}'
         return plan.log
 
+    def user_members(identity: Identity) -> str:
+        consumer = identity.consumer
+        named = "" if consumer is None else f',"consumer":{strings[consumer]}'
+        return f',"user":{strings[identity.name]}{named},"auth":{strings[identity.method]}'
+
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
         lines = []
-        for plan, client, started, connected, dispatched, first, ended, sent, request_id, context, outcome in entries:
+        for plan, client, started, connected, dispatched, first, ended, sent, number, context, who, outcome in entries:
             trace = plan.trace
             at = floor((started + offset) * 1e3)
             began = connected or dispatched
@@ -120,24 +129,25 @@ def json_renderer() -> Render:
             wait = _milliseconds(first - dispatched) if first else "0.000"
             lines.append(
                 f'{{"ts":"{stamps[at // 1000]}{_THOUSANDTHS[at % 1000]}Z",{plan.log or plan_members(plan)},'
-                f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]},"request_id":"{request_id}",'
-                f'"trace_id":"{request_id if trace is None else trace[0]}",'
+                f'{outcomes[outcome]},"bytes_out":{sent},"client":{strings[client]}{user_members(who) if who else ""},'
+                f'"request_id":"{number}","trace_id":"{number if trace is None else trace[0]}",'
                 f'"t":{{"queue":{queue},"connect":{connect},"first":{wait},'
-                f'"total":{_milliseconds(ended - started)}}}{_json_context(context) if context else ""}}}\n'
+                f'"total":{_milliseconds(ended - started)}}}{_json_context(context, masking) if context else ""}}}\n'
             )
         return lines
 
     return render
 
 
-def combined_renderer() -> Render:
+def combined_renderer(masking: Masking = USUAL) -> Render:
     """Return a renderer of the combined log format that Apache and nginx made common; times are UTC."""
     strings = _Memo(text)
     clients = _Memo(lambda client: text(client.encode("utf-8", "replace")) or "-")
+    users = _Memo(_combined_user)
     clock = _Memo(_combined_time)
 
     def shared_part(plan: Plan) -> str:
-        agent, referer = _agent_and_referer(plan.request)
+        agent, referer = _agent_and_referer(plan.request, masking)
         part = f'"{text(referer) or "-"}" "{strings[agent] or "-"}"'
         if plan.prototype is not None:
             plan.prototype.log = part
@@ -146,15 +156,16 @@ def combined_renderer() -> Render:
     def plan_parts(plan: Plan) -> str:
         head, prototype = plan.request, plan.prototype
         shared = (prototype and prototype.log) or shared_part(plan)
-        plan.log = f'"{strings[head.method]} {text(head.target)} {head.version}"\n{shared}'
+        target = b"%b?%b" % (head.path, masking.query(head.query)) if head.query else head.target
+        plan.log = f'"{strings[head.method]} {text(target)} {head.version}"\n{shared}'
         return plan.log
 
     def render(entries: Sequence[Entry], offset: float) -> list[str]:
         lines = []
-        for plan, client, started, _, _, _, _, sent, _, _, outcome in entries:
+        for plan, client, started, _, _, _, _, sent, _, _, who, outcome in entries:
             request_line, _, agents = (plan.log or plan_parts(plan)).partition("\n")
             lines.append(
-                f"{clients[client]} - - [{clock[floor(started + offset)]}] "
+                f"{clients[client]} - {users[who.name] if who else '-'} [{clock[floor(started + offset)]}] "
                 f"{request_line} {outcome[0]} {sent} {agents}\n"
             )
         return lines
@@ -182,12 +193,18 @@ def text(value: bytes) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"\\x{byte:02X}" for byte in value)
 
 
-def _agent_and_referer(head: RequestHead) -> tuple[bytes, bytes]:
+def _combined_user(name: str) -> str:
+    """Return a user's name as one word."""
+    return text(name.encode("utf-8", "replace")).replace(" ", "\\x20") or "-"
+
+
+def _agent_and_referer(head: RequestHead, masking: Masking) -> tuple[bytes, bytes]:
     """Return the values of User-Agent and Referer, b"" for what is absent."""
-    return head.get(b"user-agent") or b"", head.get(b"referer") or b""
+    referer = head.get(b"referer")
+    return head.get(b"user-agent") or b"", masking.url(referer) if referer else b""
 
 
-def _json_outcome(outcome: Outcome) -> str:
+def _json_outcome(outcome: Outcome, masking: Masking) -> str:
     status, request_bytes, attempts, group, endpoint, end, failure, grpc_status, cached = outcome
     upstream = json_string("" if group is None else group.name)
     server = json_string("" if endpoint is None else endpoint.name)
@@ -195,12 +212,16 @@ def _json_outcome(outcome: Outcome) -> str:
     call = "" if grpc_status is None else f',"grpc_status":{grpc_status}'
     return (
         f'"status":{status},"bytes_in":{request_bytes},"upstream":{upstream},"server":{server},"attempts":{attempts},'
-        f'"end":{json_string(end)},"failure":{json_string(failure)}{call}{cache}'
+        f'"end":{json_string(end)},"failure":{json_string(masking.text(failure))}{call}{cache}'
     )
 
 
-def _json_context(context: dict[str, Any]) -> str:
-    kept = {str(name): value for name, value in context.items() if isinstance(value, (str, int, float))}
+def _json_context(context: dict[str, Any], masking: Masking) -> str:
+    kept = {
+        name: MASK if masking.is_secret(name) else value
+        for name, value in ((str(name), value) for name, value in context.items())
+        if isinstance(value, (str, int, float))
+    }
     return f',"context":{_escape_delete(json.dumps(kept))}'
 
 

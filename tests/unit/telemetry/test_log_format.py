@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edgewise.contracts.endpoint import Endpoint, Upstream
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Route
+from edgewise.http.masking import Masking
 from edgewise.telemetry.access_log import AccessLog
 from edgewise.telemetry.log_format import Render, combined_renderer, json_renderer, json_string
 
@@ -203,3 +204,31 @@ def test_whatever_the_peers_send_a_line_is_one_line_of_printable_ascii(
         assert json.loads(rendered)["failure"] == name
     else:
         assert rendered.count('"') == 6
+
+
+SECRET_HEAD = {
+    "path": b"/items",
+    "query": b"a=1&token=s3cret&b=%20",
+    "fields": ((b"referer", b"https://me:s3cret@example.com/?key=s3cret&c=2"),),
+}
+
+
+def test_secrets_by_name_are_masked_in_query_and_referer(make_exchange: Make) -> None:
+    found = logged(make_exchange(head=SECRET_HEAD))
+    assert found["query"] == "a=1&token=***&b=%20"
+    assert found["referer"] == "https://***@example.com/?key=***&c=2"
+    combined = line(make_exchange(head=SECRET_HEAD), combined_renderer())
+    assert "/items?a=1&token=***&b=%20 HTTP" in combined
+    assert "s3cret" not in combined
+
+
+def test_what_is_a_secret_is_configured(make_exchange: Make) -> None:
+    render = json_renderer(Masking(["a"], ["token"]))
+    assert json.loads(line(make_exchange(head=SECRET_HEAD), render))["query"] == "a=***&token=s3cret&b=%20"
+
+
+def test_secrets_are_masked_in_failures_and_in_what_filters_say(make_exchange: Make) -> None:
+    context = {"X-API-Key": "s3cret", "authorization": "s3cret", "user": "ada"}
+    found = logged(make_exchange(failure="no answer of redis://:s3cret@127.0.0.1/0", context=context))
+    assert found["failure"] == "no answer of redis://***@127.0.0.1/0"
+    assert found["context"] == {"X-API-Key": "***", "authorization": "***", "user": "ada"}
