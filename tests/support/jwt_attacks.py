@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from edgewise.contracts.filters import Headers
+from edgewise.contracts.identity import Identity
+from edgewise.gateway.identity import IdentityToken
+from edgewise.gateway.identity_keys import SigningKey
 from edgewise.sessions.claims import token_keys
-from edgewise.sessions.identity import IdentityToken
-from edgewise.sessions.jwt import TokenKeys, load_key
+from edgewise.sessions.jwt import TokenKeys
 from support.session_attacks import NEW, NEW_KEY, OLD, OLD_KEY, Attack, Site, nobody
 
 
@@ -184,16 +185,14 @@ async def of_another_kind(site: Site) -> str:
     login = await site.ask("/login")
     refresh = refresh_of(login.cookie)
     nobody(await site.ask("/", f"{site.name}-refresh={login.token}"))
-    headers = Headers()
-    IdentityToken("X-Identity", load_key(NEW_KEY.encode()), issuer="edgewise/app").write(
-        headers, "victim", [], "shop.example"
-    )
+    for_upstreams = IdentityToken("X-Identity", SigningKey(NEW_KEY.encode()), issuer="edgewise/app")
+    line, _ = for_upstreams.write(Identity("victim", "session"), "shop.example", time.time())
     bearer = site.with_settings(bearer=True)
     nobody(await bearer.ask("/", authorization=f"Bearer ~{refresh}"))
     nobody(await bearer.ask("/", authorization=f"Bearer {login.token}~{refresh}"))
     nobody(await bearer.ask("/", login.cookie, authorization="Bearer x"))
     await bearer.close()
-    return await refused(site, refresh, headers["X-Identity"])
+    return await refused(site, refresh, line.decode().removeprefix("X-Identity: ").strip())
 
 
 async def replayed_refresh_token(site: Site) -> str:

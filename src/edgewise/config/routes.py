@@ -46,7 +46,7 @@ class Redirect(Model):
 
 
 class Respond(Model):
-    """Answer with fixed content."""
+    """Answer with fixed content, or with what a template makes of the request."""
 
     status: Annotated[int, Field(ge=200, le=599)] = 200
     """Status of the answer."""
@@ -56,6 +56,14 @@ class Respond(Model):
     """Content-Type field."""
     headers: Fields = Field(default={})
     """Further fields."""
+    template: bool = False
+    """Fill in {name} in body and headers: the parameters of the path, and {method}, {scheme}, {host}, {path}, {query}.
+
+    Values are escaped for JSON, HTML and XML by the content type; braces with no such name stay."""
+    delay: Annotated[Duration, Field(le=60)] = 0.0
+    """Time to wait before the answer."""
+    identity_keys: bool = False
+    """Answer with the public keys of [identity] as a JWK set (RFC 7517), for /.well-known/jwks.json."""
 
 
 class HeaderEdits(Model):

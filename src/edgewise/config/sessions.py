@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgewise.config.types import Duration, FieldName, FileName, Model, Token
+from edgewise.config.types import Duration, FileName, Model, Token
 
 _LONGEST = 400 * 86400
 Lifetime = Annotated[Duration, Field(ge=1, le=_LONGEST)]
 
 
 class Sessions(Model):
-    """Sessions held by the gateway, for the routes that have `session` (see gateway-sessions.md)."""
+    """Sessions held by the gateway, for the routes that have `session` (see gateway-sessions.md).
+
+    Upstreams learn who asks as [identity] says.
+    """
 
     mode: Literal["stateful", "sealed"] = "stateful"
     """Where a session is kept: in the state engine under an opaque id, or sealed in its cookie."""
@@ -31,15 +34,3 @@ class Sessions(Model):
     """Sealed: the first seals, all open; 32 characters or more each, from a source of randomness."""
     secret_files: list[FileName] = Field(default=[])
     """Sealed: files with one secret each, after those of secrets; read at each reload."""
-    identity: Literal["fields", "jwt"] = "fields"
-    """How upstreams learn who asks: by user_field and groups_field, or by a JWT of 60 s in jwt_field."""
-    user_field: FieldName = "X-User"
-    """Name of the field with the user."""
-    groups_field: FieldName = "X-Groups"
-    """Name of the field with the user's groups, separated by commas."""
-    jwt_field: FieldName = "X-Identity"
-    """Name of the field with the JWT."""
-    jwt_key: FileName | None = None
-    """PEM file of the Ed25519 key that signs the JWTs."""
-    jwt_issuer: Annotated[str, Field(min_length=1)] = "edgewise"
-    """Issuer (`iss`) of the JWTs; their audience (`aud`) is the route's name."""

@@ -38,8 +38,8 @@ class Identity:
         """What its issuer says of the sender."""
         self.expires = expires
         """Unix seconds from which on the credential must be verified anew."""
-        self.lines: bytes | None = None
-        """Field lines by which upstreams are told, each with its CRLF; None: not written yet."""
+        self.lines: dict[object, tuple[bytes, float]] = {}
+        """By who tells it: field lines for upstreams, each with its CRLF, and the Unix seconds until they are good."""
 
     def __repr__(self) -> str:
         return f"Identity({self.name!r}, {self.method!r})"

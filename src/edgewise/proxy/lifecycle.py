@@ -277,6 +277,7 @@ def _redirect_internally(exchange: Exchange, plan: ResponsePlan, target: bytes) 
     if inner is None or exchange.attempts > _INTERNAL_REDIRECTS:
         return answer(exchange, error_answer(404))
     inner.is_head, inner.close = original.is_head, original.close
+    inner.simple = False  # its server, too, is told what policies say of the request
     inner.responses = response_memo(inner.route, inner.is_head, inner.close, inner.request.minor, client.engine.limits)
     exchange.plan, exchange.route, exchange.group = inner, inner.route, inner.upstream
     exchange.tried, exchange.head = (), None

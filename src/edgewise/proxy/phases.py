@@ -21,6 +21,7 @@ from edgewise.proxy import attempts, lifecycle, plans
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.identity import Identity
     from edgewise.proxy.lifecycle import Connection
 
 Step = Callable[[], Any]
@@ -41,6 +42,8 @@ def run_request(exchange: Exchange) -> None:
 
 def _after_request(exchange: Exchange, request: Request, response: Response | None) -> None:
     exchange.context = request.context or exchange.context
+    if request.identity is not exchange.identity:
+        _tell_other(exchange, request.identity)
     try:  # the filter may have assigned anything
         answer = None if response is None else _as_answer(response)
         if answer is None and _changed(exchange, request):
@@ -52,6 +55,14 @@ def _after_request(exchange: Exchange, request: Request, response: Response | No
         lifecycle.answer(exchange, answer)
     else:
         lifecycle.choose(exchange)
+
+
+def _tell_other(exchange: Exchange, identity: Identity | None) -> None:
+    """A filter says who asks: logs and servers learn it as from `auth`."""
+    if exchange.route.telling is None:
+        exchange.identity = identity
+    else:
+        exchange.route.telling.tell_other(exchange, identity)
 
 
 def run_response(exchange: Exchange, connection: Connection, plan: ResponsePlan, rest: bytes) -> None:
@@ -174,11 +185,12 @@ def _request_view(exchange: Exchange) -> Request:
     head = exchange.plan.request
     client = exchange.client
     path, query = _path_and_query(exchange)
+    stripped = exchange.route.stripped
     request = Request(
         head.method.decode("latin-1"),
         path,
         query,
-        _pairs(head.fields),
+        _pairs(field for field in head.fields if field.name.replace(b"_", b"-") not in stripped),
         client_ip=client.peer_ip,
         scheme="https" if client.tls else "http",
         request_id=exchange.request_id,

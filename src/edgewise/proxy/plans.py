@@ -91,7 +91,7 @@ class Plans:
         if self._draining:
             request = request.with_lines(request.lines.revised(keep_alive=False), request.secret)
         match = table.match(request)
-        if isinstance(match, Refusal) or not request.lines.kept:
+        if isinstance(match, Refusal) or not request.lines.kept or _secret_stripped(match[0], request):
             return matched_plan(table, request, match, self._scheme, trusted=self.trusted)
         key = (match[0], request.lines, request.method)
         prototype = self._prototypes.get(key)
@@ -175,6 +175,11 @@ def matched_plan(
         plan.prototype = _prototype(plan, request)
         plan.head = _prototype_head(plan.prototype, request, target)
     return plan
+
+
+def _secret_stripped(route: Route, request: RequestHead) -> bool:
+    """Is the line that no other head shares one that this client may not send on?"""
+    return bool(route.stripped and request.secret) and request.secret.partition(b":")[0].lower() in route.stripped
 
 
 def file_plan(plan: Plan, request: RequestHead, target: bytes) -> Plan:

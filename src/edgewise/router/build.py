@@ -23,7 +23,9 @@ from edgewise.router.policies.building import Gateway, make_gateway
 from edgewise.router.policies.hosts import HostMatch
 from edgewise.router.policies.identity import add_telling
 from edgewise.router.policies.levels import Held, held
+from edgewise.router.policies.logins import login_routes
 from edgewise.router.policies.order import attach
+from edgewise.router.responses import Answering, answering, delayed
 from edgewise.router.sessions import GatewaySessions, gateway_sessions, request_checks
 from edgewise.router.templates import compile_redirect, compile_rewrite, early_hints, strip_prefix
 from edgewise.router.upstreams import build_upstreams
@@ -33,6 +35,7 @@ from edgewise.tls.managed import build_contexts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgewise.config.identity import Identity
     from edgewise.config.schema import Config, HeaderEdits, RouteTimeouts, Server, TunnelTimeouts
     from edgewise.config.schema import Route as RouteSpec
     from edgewise.contracts.endpoint import Upstream
@@ -89,15 +92,17 @@ def build(
         _add_checks(route, config, sessions)
         _limit_tunnels(route, route.spec.timeouts, server)
         add_telling(route, config, gateway)
+        route.answer = _answer(route.spec, config.identity)
         route.accel_internal = internal
     copies = {host: _of_host(config, host, routes, gateway) for host in config.hosts}
     for route in routes:
         _add_policies(route, held(config, route.spec), gateway)
-    match = route_finder(Matcher(config.routes), routes)
-    own_routes: tuple[Route, ...] = ()
+    logins = login_routes(config, gateway, rows[UNMATCHED])
+    match = route_finder(Matcher([*config.routes, *logins.specs]), (*routes, *logins.routes))
+    own_routes = logins.routes
     if copies:
-        match = host_match = HostMatch(match, copies)
-        own_routes = host_match.routes
+        match = host_match = HostMatch(match, {host: twins | logins.copies[host] for host, twins in copies.items()})
+        own_routes += host_match.routes
     contexts = contexts or _contexts(config, previous)
     unmatched = Route(UNMATCHED, rows[UNMATCHED])
     match_plain = match_tls = hsts = None
@@ -150,7 +155,6 @@ def _route(spec: RouteSpec, name: str, row: int, upstreams: dict[str, Upstream],
         route.split = _split({upstreams[key]: weight for key, weight in spec.split.items()})
     names = [spec.upstream] if spec.upstream is not None else list(spec.split)
     route.http2 = bool(names) and all(upstreams[name].http2 for name in names)
-    route.answer = _answer(spec)
     route.compression = compression(spec.compress) if spec.compress is not None else None
     route.early_hints = early_hints(spec.early_hints)
     route.early_hints_http1 = spec.early_hints_http1
@@ -201,6 +205,9 @@ def _add_checks(route: Route, config: Config, sessions: GatewaySessions | None) 
 def _add_policies(route: Route, policies: Mapping[str, Held], gateway: Gateway) -> None:
     """Give a route what its requests must pass; then it is known whether some need nothing of all that."""
     attach(route, policies, gateway)
+    respond = route.spec.respond
+    if respond is not None and respond.delay:
+        route.policies += (delayed(respond.delay),)
     plain = route.upstream is not None and route.upstream.breaker is None
     waits = route.request_filters or route.buffer_request or route.cache or route.early_hints
     route.direct = plain and not (waits or route.policies)
@@ -235,7 +242,7 @@ def _split(weights: dict[Upstream, int]) -> Callable[[Exchange], Upstream]:
     return split
 
 
-def _answer(spec: RouteSpec) -> Callable[[RequestHead, Params, bytes], Answer] | None:
+def _answer(spec: RouteSpec, identity: Identity) -> Answering | None:
     if spec.redirect is not None:
         template = compile_redirect(spec.redirect.to)
         status = spec.redirect.status
@@ -244,13 +251,7 @@ def _answer(spec: RouteSpec) -> Callable[[RequestHead, Params, bytes], Answer] |
             return Answer(status, ((b"Location", template.render(head, params, scheme)),), b"")
 
         return redirect
-    if spec.respond is None:
-        return None
-    respond = spec.respond
-    fields = [(b"Content-Type", respond.content_type.encode("latin-1"))]
-    fields += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in respond.headers.items()]
-    fixed = Answer(respond.status, tuple(fields), respond.body.encode())
-    return lambda head, params, scheme: fixed
+    return None if spec.respond is None else answering(spec.respond, identity)
 
 
 def _rewrite(spec: RouteSpec) -> Callable[[RequestHead, Params, bytes], bytes] | None:

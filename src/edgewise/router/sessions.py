@@ -15,14 +15,12 @@ from edgewise.sessions import SessionSettings, StateSettings
 from edgewise.sessions.directory import GATEWAY
 from edgewise.sessions.form_tokens import FormTokens
 from edgewise.sessions.gateway import HeldSessions, Requirement, SessionFilter
-from edgewise.sessions.identity import CONTROL, Identity, IdentityFields, IdentityToken
-from edgewise.sessions.jwt import load_key
+from edgewise.sessions.identity import CONTROL
 from edgewise.state.opening import Options, embedded_directory, open_engine
 
 if TYPE_CHECKING:
     from edgewise.config.schema import Config
     from edgewise.config.schema import Route as RouteSpec
-    from edgewise.config.sessions import Sessions as SessionsSpec
     from edgewise.config.state import State
     from edgewise.contracts.plan import Route
     from edgewise.contracts.state import StateEngine
@@ -74,7 +72,6 @@ class GatewaySessions:
     """What routes with `session` share."""
 
     held: HeldSessions
-    identity: Identity
     opening: EngineOpening | None
     secure: bool
     """Is the cookie for https alone?"""
@@ -87,15 +84,13 @@ class GatewaySessions:
             return [], []
         csrf = FormTokens(SameOrigin(secure=self.secure).request).check if route.csrf == "token" else None
         requirement = Requirement(route.session == "required", route.login, csrf)
-        made = SessionFilter(self.held, self.identity, requirement, form_tokens=self.form_tokens)
+        made = SessionFilter(self.held, requirement, form_tokens=self.form_tokens)
         return [made.request], [made.response]
 
     def protect(self, route: Route) -> None:
         """Let nobody pass for the gateway: no client on a route that does not check, no upstream towards clients."""
         route.response_edits = (("remove", CONTROL.lower().encode(), b""), *route.response_edits)
-        if route.spec.session is None:
-            removed = tuple(("remove", name.lower().encode(), b"") for name in (CONTROL, *self.identity.names))
-            route.forward_edits = (*removed, *route.forward_edits)
+        route.stripped |= {CONTROL.lower().encode()}
 
 
 def gateway_sessions(config: Config, previous: Table | None) -> GatewaySessions | None:
@@ -103,7 +98,7 @@ def gateway_sessions(config: Config, previous: Table | None) -> GatewaySessions 
 
     What did not change is that of `previous`. Raises ValueError or OSError for secrets and keys that cannot be used.
     """
-    if all(route.session is None for route in config.routes):
+    if not config.holds_sessions():
         return None
     before = previous.sessions if previous is not None else None
     opening = EngineOpening(config.state) if config.state is not None else None
@@ -115,7 +110,7 @@ def gateway_sessions(config: Config, previous: Table | None) -> GatewaySessions 
     else:
         held = HeldSessions(settings, opening, waits=opening is not None and opening.waits)
     form_tokens = any(route.csrf == "token" for route in config.routes)
-    return GatewaySessions(held, _identity(config.sessions), opening, is_secure(config), form_tokens)
+    return GatewaySessions(held, opening, is_secure(config), form_tokens)
 
 
 def request_checks(config: Config, route: RouteSpec) -> list[Callable[..., Any]]:
@@ -134,7 +129,7 @@ def _settings(config: Config, *, revocable: bool) -> SessionSettings:
         kind="stateful" if spec.mode == "stateful" else "stateless",
         state=StateSettings() if revocable else None,
         namespace=GATEWAY,
-        secrets=(*spec.secrets, *(_secret(Path(name)) for name in spec.secret_files)),
+        secrets=(*spec.secrets, *(read_secret(Path(name)) for name in spec.secret_files)),
         idle=spec.idle,
         absolute=spec.lifetime,
         cookie=spec.cookie or "",
@@ -143,20 +138,10 @@ def _settings(config: Config, *, revocable: bool) -> SessionSettings:
     )
 
 
-def _secret(path: Path) -> str:
+def read_secret(path: Path) -> str:
     """Return the secret in a file, without the line break at its end. Raises OSError or ValueError."""
     with path.open("rb") as file:
         data = file.read(_MOST_SECRET + 1)
     if len(data) > _MOST_SECRET:
         raise ValueError(f"{path} is too long for a secret")
     return data.rstrip(b"\r\n").decode()
-
-
-def _identity(spec: SessionsSpec) -> Identity:
-    if spec.identity == "fields" or spec.jwt_key is None:
-        return IdentityFields(spec.user_field, spec.groups_field)
-    try:
-        key = load_key(Path(spec.jwt_key).read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{spec.jwt_key}: {error}") from None
-    return IdentityToken(spec.jwt_field, key, issuer=spec.jwt_issuer, others=(spec.user_field, spec.groups_field))

@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 from edgewise.contracts.balancing import SESSION
 from edgewise.contracts.filters import Headers, Request, Response
+from edgewise.contracts.identity import Identity
 from edgewise.contracts.state import StateEngine, StateError
 from edgewise.sessions.cookies import without_cookie
-from edgewise.sessions.identity import CONTROL, Identity, Login, parse_control
+from edgewise.sessions.identity import CONTROL, Login, parse_control
 from edgewise.sessions.service import Sessions
 from edgewise.sessions.session import Session
 from edgewise.sessions.settings import SessionSettings
@@ -20,6 +21,8 @@ from edgewise.sessions.store import SessionError
 
 log = logging.getLogger("edgewise.sessions")
 _GROUPS = "groups"
+_MOST_IDENTITIES = 1024
+"""That are kept of users who come again."""
 _MOST_NEXT = 2048
 """Bytes of the page to come back to after a login, at most."""
 _SAFE = ("GET", "HEAD")
@@ -80,25 +83,19 @@ class _Kept:
 class SessionFilter:
     """Request and response filter of a route; it waits only where the engine has to be asked over a connection."""
 
-    def __init__(
-        self, held: HeldSessions, identity: Identity, requirement: Requirement, *, form_tokens: bool = False
-    ) -> None:
+    def __init__(self, held: HeldSessions, requirement: Requirement, *, form_tokens: bool = False) -> None:
         """`form_tokens`: routes want tokens of their sessions, so those that begin here get a secret for them."""
         self._form_tokens = form_tokens
         self._held = held
-        self._identity = identity
         self._requirement = requirement
-        self._own = frozenset(name.lower() for name in (CONTROL, *identity.names))
+        self._identities: dict[tuple[str, tuple[str, ...]], Identity] = {}
         self._cookie = f"{held.settings.cookie}="
 
     # ---- requests ----------------------------------------------------------------------------------------------------
 
     def request(self, request: Request) -> Response | Awaitable[Response | None] | None:
-        """Check the session, and put who was verified in place of what the client says of itself."""
+        """Check the session: whose it is becomes who asks, unless the route's `auth` knows already."""
         headers = request.headers
-        if self._names_own_as_hop_by_hop(headers):
-            return Response(400, "Connection must not name a field of the gateway.\n")
-        self._remove_own(headers)
         kept = request.context[SESSION] = _Kept(headers.get_all("cookie"), headers.get("host", "") or "")
         if not any(self._cookie in field for field in kept.cookies):
             return self._without(request)
@@ -107,7 +104,7 @@ class SessionFilter:
         if sessions is None or self._held.waits:
             return self._look_up(request, kept)
         try:
-            session = _at_once(sessions.open(kept.cookies, kept.host))
+            session = at_once(sessions.open(kept.cookies, kept.host))
         except StateError as error:
             return self._lost(request, error)
         return self._opened(request, kept, session)
@@ -126,9 +123,19 @@ class SessionFilter:
         refused = self._forged(request, session)
         if refused is not None:
             return refused
-        request.context["user"] = session.user
-        self._identity.write(request.headers, session.user, session.get(_GROUPS, []), request.route)
+        if request.identity is None:
+            request.identity = self._who(session.user, tuple(session.get(_GROUPS, ())))
         return None
+
+    def _who(self, user: str, groups: tuple[str, ...]) -> Identity:
+        """Return the identity of a user: the same one each time, with what was written of it for upstreams."""
+        known = self._identities.get((user, groups))
+        if known is None:
+            if len(self._identities) >= _MOST_IDENTITIES:
+                self._identities.clear()
+            known = Identity(user, "session", groups=frozenset(groups))
+            self._identities[user, groups] = known
+        return known
 
     def _forged(self, request: Request, session: Session | None) -> Response | None:
         check = self._requirement.csrf
@@ -149,16 +156,6 @@ class SessionFilter:
             return Response(303, b"", (("Location", login + _back(request)), *_NOT_KEPT))
         scheme = f'Cookie cookie-name="{self._held.settings.cookie}"'
         return Response(401, "A session is required.\n", (("WWW-Authenticate", scheme), *_NOT_KEPT))
-
-    def _names_own_as_hop_by_hop(self, headers: Headers) -> bool:
-        """Would a field that the gateway adds be dropped on the client's word (RFC 9110 section 7.6.1)?"""
-        named = ",".join(headers.get_all("connection")).lower()
-        return bool(named) and not self._own.isdisjoint(part.strip(" \t") for part in named.split(","))
-
-    def _remove_own(self, headers: Headers) -> None:
-        """Remove what only the gateway may say, also as WSGI and CGI would read it: with "_" for "-"."""
-        for name in {name for name, _ in headers if name.lower().replace("_", "-") in self._own}:
-            del headers[name]
 
     def _remove_cookie(self, headers: Headers, fields: list[str]) -> None:
         """Keep the session's cookie from upstreams: who has it could be the user."""
@@ -220,7 +217,7 @@ class SessionFilter:
         _set_cookies(response.headers, set_cookies)
 
 
-def _at_once(coroutine: Coroutine[Any, Any, Session]) -> Session:
+def at_once(coroutine: Coroutine[Any, Any, Session]) -> Session:
     """Return the result of a coroutine that never waits: an embedded engine's reads are calls."""
     try:
         coroutine.send(None)

@@ -44,12 +44,9 @@ def _table(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
             yield Mistake(("sessions", key), "has no meaning for stateful sessions", 'mode = "sealed"')
     if sealed and not (table.get("secrets") or table.get("secret_files")):
         yield Mistake(("sessions", "mode"), "sealed sessions need a secret", "secrets or secret_files")
-    if table.get("identity") == "jwt" and "jwt_key" not in table:
-        yield Mistake(("sessions", "identity"), "JWTs need a key that signs them", "jwt_key")
-    for key in ("secret_files", "jwt_key"):
-        for name in texts(table.get(key)):
-            if name and not (directory / name).is_file():
-                yield Mistake(("sessions", key), f"there is no file {directory / name}")
+    for name in texts(table.get("secret_files")):
+        if name and not (directory / name).is_file():
+            yield Mistake(("sessions", "secret_files"), f"there is no file {directory / name}")
     yield from _cookie(data, table)
 
 

@@ -12,7 +12,7 @@ from edgewise.router.policies.ip import ip
 from edgewise.router.policies.limits import early_concurrency, early_limits, late_concurrency, late_limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from edgewise.contracts.plan import Route
     from edgewise.contracts.policies import Policy
@@ -32,11 +32,23 @@ ORDER: tuple[tuple[str, Builder], ...] = (
 """Key of `config.policies.Policies` -> what makes a policy of its table; a key may stand at several places."""
 
 
+def early(route: Route, held: Mapping[str, Held], gateway: Gateway) -> tuple[Policy, ...]:
+    """Return what requests of a route must pass before it is asked who sends them."""
+    keys = [key for key, _ in ORDER]
+    return _made(ORDER[: keys.index("auth")], route, held, gateway)
+
+
 def attach(route: Route, held: Mapping[str, Held], gateway: Gateway) -> None:
     """Give a route the policies that hold for it."""
+    route.policies = _made(ORDER, route, held, gateway)
+
+
+def _made(
+    order: Sequence[tuple[str, Builder]], route: Route, held: Mapping[str, Held], gateway: Gateway
+) -> tuple[Policy, ...]:
     made: list[Policy] = []
-    for key, build in ORDER:
+    for key, build in order:
         if key in held:
             policy = build(held[key].spec, Building(gateway, route, held[key].level))
             made += [policy] if policy is not None else []
-    route.policies = tuple(made)
+    return tuple(made)
