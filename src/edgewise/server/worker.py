@@ -131,7 +131,7 @@ class Worker:
 
         Raises what `build` raises, and OSError for a log that cannot be opened.
         """
-        self._observers.prepare(self._setup.generation.config.access_log)
+        self._observers.prepare(self._setup.generation.config)
         table = self._table(self._setup.generation, None, self._setup.contexts)
         self._use(table)
         self._link.start()
@@ -254,7 +254,7 @@ class Worker:
         """
         generation = Generation.load(plan)
         try:
-            self._observers.prepare(generation.config.access_log)
+            self._observers.prepare(generation.config)
             table = self._table(generation, self._current)
         except Exception as error:
             self._observers.abort()
