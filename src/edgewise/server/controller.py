@@ -30,6 +30,8 @@ from edgewise.server import messages as m
 from edgewise.server.answers import Answers
 from edgewise.server.app_caches import AppCaches
 from edgewise.server.cache_looks import CacheLookOrders
+from edgewise.server.consumer_changes import ConsumerOrders
+from edgewise.server.consumers import ConsumerAdmin
 from edgewise.server.database import DatabaseListener
 from edgewise.server.held_sessions import HeldSessionAdmin
 from edgewise.server.purge_orders import PurgeOrders, checked
@@ -37,6 +39,7 @@ from edgewise.telemetry.layout import (
     CACHE_RESULTS,
     CACHED,
     HISTOGRAM,
+    REFUSED,
     REQUEST_BYTES,
     REQUESTS,
     ROUTE,
@@ -68,6 +71,10 @@ class Controller:
         self._sessions = HeldSessionAdmin(generation.config.state)
         self.purges = PurgeOrders(lambda message: self.send(message), AppCaches(generation.config.state))
         self.looks = CacheLookOrders(lambda message: self.send(message))
+        self.consumer_orders = ConsumerOrders(lambda message: self.send(message))
+        self.consumers = ConsumerAdmin(
+            generation.config.state, lambda: self._generation.config.consumers, self.consumer_orders.changed
+        )
         self.database = DatabaseListener(self.purges.written)
         self.cluster: ClusterTasks | None = None
         self.disk: CacheKeeping | None = None
@@ -121,7 +128,7 @@ class Controller:
         kinds = ("split", "redirect", "respond", "static")
         target = spec.upstream or next(kind for kind in kinds if getattr(spec, kind))
         memory, slot = self._shared.memory, self._generation.routes[name]
-        cached = memory.routes.sums(slot * ROUTE + CACHED, (slot + 1) * ROUTE)
+        cached = memory.routes.sums(slot * ROUTE + CACHED, slot * ROUTE + REFUSED)
         done = {result: count for result, count in zip(CACHE_RESULTS, cached, strict=True) if count}
         return RouteStatus(name, target, route_requests(memory, slot), done)
 
@@ -251,6 +258,9 @@ class Controller:
         if values["cluster"] is not None:
             values["cluster"].pop("key")
         values["sessions"].pop("secrets")
+        for consumer in values["consumers"].values():
+            consumer.pop("api_keys")
+            consumer.pop("passwords")
         acme = values["tls"]["acme"]
         if acme is not None and acme["external_account"] is not None:
             acme["external_account"].pop("hmac_key")
