@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from edgewise.admin.consumers import consumer_routes
+from edgewise.admin.content import content, json_answer
 from edgewise.admin.control import Control, NothingShared, PurgeOrder, PurgeResult
 from edgewise.admin.page import CONTENT_SECURITY_POLICY, render_page
 from edgewise.admin.problems import on_failure, on_http_exception, problem
@@ -20,8 +22,6 @@ from edgewise.admin.protection import Protection
 from edgewise.contracts.state import StateError
 
 _HANDLE = re.compile(r"[0-9a-f]{32,64}")
-_MOST_CONTENT = 1 << 20
-"""Bytes of a request's content."""
 _MOST_PURGES = 1000
 """Of one request."""
 _MOST_URL = 8192
@@ -53,6 +53,7 @@ def make_app(control: Control, names: Iterable[str] = ()) -> Starlette:
             Route("/api/v1/certificates/{name}/renew", api.renew, methods=["POST"]),
             Route("/api/v1/sessions", api.sessions),
             Route("/api/v1/sessions/revoke", api.revoke, methods=["POST"]),
+            *consumer_routes(lambda: control.consumers),
             Route("/api/v1/cache", api.cached),
             Route("/api/v1/cache/purge", api.purge, methods=["POST"]),
             Route("/api/v1/config", api.config),
@@ -77,24 +78,24 @@ class _Api:
         )
 
     async def healthz(self, request: Request) -> Response:
-        return _json({"status": "ok"})
+        return json_answer({"status": "ok"})
 
     async def readyz(self, request: Request) -> Response:
         if not self._control.status().ready:
             return problem(503, "not every worker is up")
-        return _json({"status": "ready"})
+        return json_answer({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
         return Response(self._control.metrics_text(), headers={"Content-Type": _METRICS_TYPE})
 
     async def status(self, request: Request) -> Response:
-        return _json(self._control.status())
+        return json_answer(self._control.status())
 
     async def upstreams(self, request: Request) -> Response:
-        return _json({"upstreams": self._control.upstreams()})
+        return json_answer({"upstreams": self._control.upstreams()})
 
     async def certificates(self, request: Request) -> Response:
-        return _json({"certificates": self._control.certificates()})
+        return json_answer({"certificates": self._control.certificates()})
 
     async def renew(self, request: Request) -> Response:
         name, revoke = request.path_params["name"], request.query_params.get("revoke") == "true"
@@ -102,7 +103,7 @@ class _Api:
             self._control.renew(name, revoke=revoke)
         except KeyError:
             return problem(404, f"edgewise keeps no certificate {name}")
-        return _json({"certificate": name, "revoke": revoke})
+        return json_answer({"certificate": name, "revoke": revoke})
 
     async def sessions(self, request: Request) -> Response:
         user = request.query_params.get("user", "")
@@ -112,7 +113,7 @@ class _Api:
             found = await self._control.sessions_of(user, request.query_params.getlist("namespace"))
         except (ValueError, NothingShared, StateError) as error:
             return _no_sessions(error)
-        return _json({"user": user, "sessions": found})
+        return json_answer({"user": user, "sessions": found})
 
     async def revoke(self, request: Request) -> Response:
         user, handle = request.query_params.get("user", ""), request.query_params.get("id", "")
@@ -121,17 +122,17 @@ class _Api:
         namespaces = request.query_params.getlist("namespace")
         try:
             if user:
-                return _json({"user": user, "ended": await self._control.revoke_sessions(user, namespaces)})
+                return json_answer({"user": user, "ended": await self._control.revoke_sessions(user, namespaces)})
             found = await self._control.revoke_session(handle, namespaces) if _HANDLE.fullmatch(handle) else None
         except (ValueError, NothingShared, StateError) as error:
             return _no_sessions(error)
         if found is None:
             return problem(404, "there is no session of that id")
-        return _json({"user": found, "id": handle, "ended": 1})
+        return json_answer({"user": found, "id": handle, "ended": 1})
 
     async def purge(self, request: Request) -> Response:
         try:
-            asked = msgspec.json.decode(await _content(request), type=_PurgeBody)
+            asked = msgspec.json.decode(await content(request), type=_PurgeBody)
             orders = asked.orders()
             result = await self._control.purge(orders, soft=asked.soft, dry_run=asked.dry_run)
         except (msgspec.DecodeError, ValueError) as error:
@@ -147,7 +148,7 @@ class _Api:
         if not result.kept:
             return problem(507, "purged, but the cache's disk did not take note: what is there may return by a restart")
         answer = {"purges": len(orders), "soft": asked.soft, "nodes": result.nodes}
-        return _json(answer | _counted(result) if asked.dry_run else answer)
+        return json_answer(answer | _counted(result) if asked.dry_run else answer)
 
     async def cached(self, request: Request) -> Response:
         url = request.query_params.get("url", "")
@@ -160,10 +161,10 @@ class _Api:
         except TimeoutError:
             return problem(504, "not every worker has answered")
         workers = [{"worker": slot, "routes": routes} for slot, routes in sorted(found.items())]
-        return _json({"url": url, "workers": workers})
+        return json_answer({"url": url, "workers": workers})
 
     async def config(self, request: Request) -> Response:
-        return _json(self._control.effective_config())
+        return json_answer(self._control.effective_config())
 
     async def drain(self, request: Request) -> Response:
         return self._set_drained(request, True)
@@ -176,7 +177,7 @@ class _Api:
         if result.problems:
             detail = f"the new configuration has {len(result.problems)} problem(s); the old one stays in force"
             return problem(409, detail, members={"problems": result.problems, "generation": result.generation})
-        return _json({"generation": result.generation})
+        return json_answer({"generation": result.generation})
 
     def _set_drained(self, request: Request, on: bool) -> Response:
         key = f"{request.path_params['upstream']}/{request.path_params['server']}"
@@ -184,7 +185,7 @@ class _Api:
             self._control.drain(key, on)
         except KeyError:
             return problem(404, f"no server {key}")
-        return _json({"server": key, "drained": on})
+        return json_answer({"server": key, "drained": on})
 
 
 class _PurgeBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -215,16 +216,6 @@ class _PurgeBody(msgspec.Struct, forbid_unknown_fields=True):
         return orders
 
 
-async def _content(request: Request) -> bytes:
-    """Return the content of a request. Raises ValueError where there is too much of it."""
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > _MOST_CONTENT:
-            raise ValueError(f"more than {_MOST_CONTENT} bytes")
-    return content
-
-
 def _counted(result: PurgeResult) -> dict[str, object]:
     """Return what a dry run found."""
     found: dict[str, object] = {"dry_run": True, "objects": result.objects}
@@ -237,7 +228,3 @@ def _no_sessions(error: Exception) -> Response:
     if isinstance(error, StateError):
         return problem(503, f"the state engine does not answer: {error}", headers={"Retry-After": "1"})
     return problem(409 if isinstance(error, NothingShared) else 400, str(error))
-
-
-def _json(content: object) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")

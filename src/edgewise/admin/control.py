@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -136,6 +136,35 @@ class HeldSession:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKeyStatus:
+    """An API key, without the key."""
+
+    id: str
+    """Names it to those who revoke it; opens nothing."""
+    label: str
+    created: str
+    """RFC 3339."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """A consumer, without its credentials."""
+
+    name: str
+    source: Literal["file", "state"]
+    """Where it stands: in the configuration, or in the state engine, where it was added at run time."""
+    groups: tuple[str, ...]
+    scopes: tuple[str, ...]
+    claims: dict[str, str]
+    keys: tuple[ApiKeyStatus, ...] = ()
+    unlisted_keys: int = 0
+    """API keys of the configuration, which have no ids."""
+    passwords: int = 0
+    created: str | None = None
+    """RFC 3339; None where the configuration has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class PurgeOrder:
     """What is to be purged."""
 
@@ -163,7 +192,49 @@ class PurgeResult:
 
 
 class NothingShared(Exception):
-    """There is no state engine that sessions could be in; the text says so."""
+    """There is no state engine that sessions or consumers could be in; the text says so."""
+
+
+class Configured(Exception):
+    """The configuration has the consumer, so that it cannot be changed at run time; the text says so."""
+
+
+class TooMany(Exception):
+    """A consumer would have more than one can have; the text says of what."""
+
+
+class ConsumerControl(Protocol):
+    """Consumers of the configuration, and those that are added at run time.
+
+    Methods raise StateError, ValueError for what is no name, group and so on, and those that change something
+    NothingShared, Configured, TooMany, and TimeoutError: the change is kept, but not every worker has taken it.
+    """
+
+    async def consumers(self) -> tuple[ConsumerStatus, ...]:
+        """Return all of them."""
+
+    async def consumer(self, name: str) -> ConsumerStatus | None:
+        """Return one; None where there is none."""
+
+    async def add(
+        self, name: str, groups: Sequence[str], scopes: Sequence[str], claims: Mapping[str, str]
+    ) -> ConsumerStatus | None:
+        """Add one without credentials; None: there is one of that name."""
+
+    async def add_key(self, name: str, label: str) -> tuple[str, str] | None:
+        """Return (id, key) of a new API key; None: there is no such consumer."""
+
+    async def set_password(self, name: str, hashed: str) -> bool:
+        """Set the password of that hash in place of others; False: there is no such consumer."""
+
+    async def revoke(self, name: str) -> int | None:
+        """Take every credential from a consumer; return how many were API keys. None: there is no such consumer."""
+
+    async def revoke_key(self, identifier: str) -> str | None:
+        """Revoke an API key; return whose it was. None: there is no such key."""
+
+    async def remove(self, name: str) -> bool:
+        """Remove a consumer; False: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +259,10 @@ class ReloadResult:
 
 class Control(Protocol):
     """The control process as the admin address sees it. No method may block."""
+
+    @property
+    def consumers(self) -> ConsumerControl:
+        """Those who have credentials of their own."""
 
     def status(self) -> Status:
         """Return how the instance is doing."""

@@ -22,6 +22,7 @@ _COMMANDS = {
     "renew": "edgewise.cli.operating",
     "purge": "edgewise.cli.purging",
     "sessions": "edgewise.cli.revoking",
+    "consumers": "edgewise.cli.consumers",
     "cluster": "edgewise.cli.clustering",
     "state": "edgewise.cli.clustering",
     "db": "edgewise.cli.database",

@@ -162,6 +162,10 @@ class Children:
                 self._supervisor.cache_looks.publish(message, child)
             case m.CacheLooked():
                 self._supervisor.cache_looks.answered(child, message)
+            case m.ConsumerWanted():
+                self._supervisor.consumer_changes.publish(message, child)
+            case m.ConsumerTaken(number=number):
+                self._supervisor.consumer_changes.answered(child.name, number)
             case m.PurgesPublished(numbers=numbers):
                 self._supervisor.purging.published(numbers)
             case m.PurgesHeard():
@@ -207,6 +211,7 @@ class Children:
         self._supervisor.certificates.lost(child.name)
         self._supervisor.purging.lost(child.name)
         self._supervisor.cache_looks.lost(child.name)
+        self._supervisor.consumer_changes.lost(child.name)
         if child.slot is not None:
             self._supervisor.shared.memory.worker_gone(child.slot)
             self._supervisor.shared.limits.worker_gone(child.slot)

@@ -150,6 +150,8 @@ class ControlProcess:
                     self._controller.disk.forget(epoch)
             case m.CacheLookAnswer(request=request, workers=workers):
                 self._controller.looks.answered(request, workers)
+            case m.ConsumerAnswer(request=request):
+                self._controller.consumer_orders.answered(request)
             case m.PurgeTold():
                 if self._purges is not None:
                     self._purges.tell(message)

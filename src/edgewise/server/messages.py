@@ -254,9 +254,35 @@ class CacheLookAnswer(msgspec.Struct, tag="cache_look_answer"):
     """By slot."""
 
 
+class ConsumerChanged(msgspec.Struct, tag="consumer_changed"):
+    """Read a consumer anew from the state engine; answered by ConsumerTaken."""
+
+    number: int
+    name: str
+
+
+class ConsumerTaken(msgspec.Struct, tag="consumer_taken"):
+    """The worker goes by what is now kept of the consumer."""
+
+    number: int
+
+
+class ConsumerWanted(msgspec.Struct, tag="consumer_wanted"):
+    """From the control process: have every worker do what ConsumerChanged says; answered by ConsumerAnswer."""
+
+    request: int
+    name: str
+
+
+class ConsumerAnswer(msgspec.Struct, tag="consumer_answer"):
+    """To the control process: every worker did."""
+
+    request: int
+
+
 _OfPurges = Purge | PurgeAnswer | PurgesNumbered | PurgesForgotten | PurgesCaughtUp
-_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | _OfPurges | CacheLook
-ToChild = _ToWorker | CacheLookAnswer | ReloadAnswer | State | CertificatesAnswer | PurgeTold
-_Answers = Ready | Prepared | Committed | CertificatesTaken | Purged | CacheLooked
+_ToWorker = Prepare | Commit | Abort | Drain | Reopen | Certificates | _OfPurges | CacheLook | ConsumerChanged
+ToChild = _ToWorker | CacheLookAnswer | ReloadAnswer | State | CertificatesAnswer | PurgeTold | ConsumerAnswer
+_Answers = Ready | Prepared | Committed | CertificatesTaken | Purged | CacheLooked | ConsumerTaken
 _Purging = PurgeWanted | PurgesPublished | PurgesHeard | EntriesCompared
-ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | CacheLookWanted | _Purging
+ToSupervisor = _Answers | ReloadWanted | CertificatesWanted | CacheLookWanted | ConsumerWanted | _Purging

@@ -18,6 +18,7 @@ from edgewise.server.cache_directory import CacheDirectory, CacheDirectoryError,
 from edgewise.server.cache_looks import CacheLooks
 from edgewise.server.certificates import Certificates
 from edgewise.server.children import Children, Crew
+from edgewise.server.consumer_changes import ConsumerChanges
 from edgewise.server.generation import first_generation
 from edgewise.server.listeners import Listener, ListenerSet, open_listener, wanted
 from edgewise.server.purging import Purging
@@ -118,6 +119,7 @@ class Supervisor:
         self.reloads = Reloads(self)
         self.purging = Purging(self)
         self.cache_looks = CacheLooks(self)
+        self.consumer_changes = ConsumerChanges(self)
 
     def _start_apps(self) -> None:
         try:

@@ -22,9 +22,11 @@ from edgewise.router import build
 from edgewise.router.caching import Caches, looked_at, purges, readings
 from edgewise.router.discovery import Discovery
 from edgewise.router.policies.building import Gateway
+from edgewise.router.policies.consumers import stored_consumers
 from edgewise.server import messages as m
 from edgewise.server.child import ChildLink
 from edgewise.server.collecting import LeavesSurvivors
+from edgewise.server.consumer_changes import ConsumerTaking
 from edgewise.server.generation import Generation
 from edgewise.server.listeners import Kind, Listener
 from edgewise.server.numbered_purges import NumberedPurges
@@ -125,6 +127,7 @@ class Worker:
         """Request -> what is called once the other workers have purged."""
         self._numbered = NumberedPurges(setup.numbered, caught_up=setup.caught_up)
         self._link = ChildLink(loop, channel, self._heard, self._supervisor_gone)
+        self._consumers = ConsumerTaking(loop, self._link.send)
 
     def start(self) -> None:
         """Build the first table, then accept once its names are looked up.
@@ -242,6 +245,9 @@ class Worker:
                 self._numbered.caught_up()
             case m.CacheLook(number=number, url=url):
                 self._link.send(m.CacheLooked(number, looked_at(url, self._current.routes)))
+            case m.ConsumerChanged():
+                gateway = self._current.gateway
+                self._consumers.take(message, stored_consumers(gateway) if isinstance(gateway, Gateway) else None)
             case m.PurgeAnswer(request=request):
                 self._purging.pop(request)()
             case _:
