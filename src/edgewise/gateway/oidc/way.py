@@ -1,0 +1,128 @@
+"""A login as a way to tell who asks: a `contracts.policies.Authenticator`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from edgewise.contracts.identity import Identity
+from edgewise.contracts.logins import LoginError
+from edgewise.contracts.policies import Denial, Verified
+from edgewise.contracts.state import StateError
+from edgewise.gateway.oidc import kept
+from edgewise.gateway.oidc.hiding import hide_cookie
+from edgewise.gateway.oidc.requests import authority, cookie_fields, local, navigates, redirect
+
+if TYPE_CHECKING:
+    from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.logins import Logins, LoginSession
+    from edgewise.contracts.plan import Answer
+    from edgewise.gateway.oidc.client import Client
+    from edgewise.gateway.oidc.refreshing import Refreshing
+
+_VARY = b"Vary: Cookie\r\n"
+_MOST_KNOWN = 4096
+_LOST = Denial(503, "auth", "Logins are out of reach.", ((b"Retry-After", b"1"),))
+_NO_TOKEN = Denial(503, "auth", "The identity provider cannot be asked at the moment.", ((b"Retry-After", b"5"),))
+
+
+class LoginWay:
+    """Who is logged in at a provider, by the session of the gateway."""
+
+    def __init__(
+        self,
+        client: Client,
+        logins: Logins,
+        refreshing: Refreshing,
+        *,
+        hides: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`hides`: keep the session's cookie from servers; where routes have `session`, that does so."""
+        self.challenge = f'Cookie realm="{client.name}", cookie-name="{logins.cookie}"'.encode()
+        self._client = client
+        self._logins = logins
+        self._refreshing = refreshing
+        self._hides = hides
+        self._clock = clock
+        self._start = f"{logins.cookie}="
+        field = client.spec.pass_token
+        self._token = None if field is None else f"{field}: Bearer ".encode()
+        self._known: dict[tuple[str, int], Identity] = {}
+        """By login and version: requests of a login share what is said of it."""
+
+    def authenticate(self, exchange: Exchange) -> Verified | Awaitable[Verified]:
+        """Return who is logged in; waits only where the engine or the provider has to be asked."""
+        exchange.answer_lines += _VARY
+        head = exchange.plan.request
+        cookies = cookie_fields(head)
+        if not any(self._start in field for field in cookies):
+            return None
+        if self._hides:
+            hide_cookie(exchange, self._logins.cookie)
+        try:
+            opened = self._logins.open(cookies, authority(head))
+        except StateError as error:
+            return _LOST._replace(reason=str(error))
+        if isinstance(opened, Awaitable):
+            return self._wait(exchange, opened, cookies)
+        login = kept.kept_of(opened, self._client)
+        if login is None:
+            return None
+        if self._refreshing.is_due(opened, login) or self._logins.due(opened):
+            return self._tend(exchange, opened, login, cookies)
+        return self._verified(exchange, opened, login)
+
+    async def _wait(self, exchange: Exchange, opening: Awaitable[LoginSession], cookies: list[str]) -> Verified:
+        try:
+            session = await opening
+        except StateError as error:
+            return _LOST._replace(reason=str(error))
+        login = kept.kept_of(session, self._client)
+        return None if login is None else await self._tend(exchange, session, login, cookies)
+
+    async def _tend(self, exchange: Exchange, session: LoginSession, login: kept.Kept, cookies: list[str]) -> Verified:
+        """See to new tokens where they are due, and let a session that is in use live on."""
+        host = authority(exchange.plan.request)
+        try:
+            if self._refreshing.is_due(session, login):
+                session = await self._refreshing.refreshed(session, cookies, host)
+                renewed = kept.kept_of(session, self._client)
+                if renewed is None:
+                    return None
+                login = renewed
+            if self._logins.due(session):
+                for cookie in await self._logins.commit(session, host):
+                    exchange.answer_lines += f"Set-Cookie: {cookie}\r\nCache-Control: no-store\r\n".encode("latin-1")
+        except (StateError, LoginError) as error:
+            return _LOST._replace(reason=str(error))
+        return self._verified(exchange, session, login)
+
+    def _verified(self, exchange: Exchange, session: LoginSession, login: kept.Kept) -> Identity | Denial | None:
+        """Return who it is, and have the server told what it is to know; None once a new login is needed."""
+        now = self._clock()
+        if login.until <= now:
+            return None
+        if self._token is not None:
+            tokens = kept.tokens_of(session)
+            if tokens is None or login.expires <= now:
+                return _NO_TOKEN if tokens is not None and login.renewable else None
+            exchange.forward_lines += b"%b%b\r\n" % (self._token, tokens.access.encode())
+        key = (login.id, login.version)
+        identity = self._known.get(key)
+        if identity is None:
+            while len(self._known) >= _MOST_KNOWN:
+                self._known.pop(next(iter(self._known)))
+            identity = self._known[key] = kept.identity_of(session, login)
+        return identity
+
+    def begin(self, exchange: Exchange) -> Answer | None:
+        """Send a browser that opens a page to the login; what else asks gets 401."""
+        head = exchange.plan.request
+        if not navigates(head):
+            return None
+        back = local(head.target.decode("latin-1"))
+        query = "" if back is None or back == "/" else "?next=" + quote(back, safe="/")
+        return redirect(self._client.paths.login + query)
