@@ -1,30 +1,21 @@
 """Memory in which all workers of a machine count requests for limits: made before the fork, a row a key.
 
-A row of a rate is read and written by every worker, without a lock: what two workers count of the same key within the
-same microsecond may be counted once. A cell of what is under way belongs to one worker and is exact.
+No lock is needed: what a worker admitted stands in a cell of its own, and what all of them write to is either the same
+whoever writes it, or off by what two of them admit within the same microsecond, once.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
+from copy import copy
 
 from edgewise.contracts.shared import SharedCounters
 
-ROW = 64
-"""Bytes of a row: the mark of its key, the mark of its meter, three cells of the meter's own, requests admitted, those
-that other nodes were told of, and the count of all nodes when it was last seen (-1: never)."""
-WHOLE = struct.Struct("QQdddddd")
-COUNTED = struct.Struct("QQdddd")
-"""The row up to the requests admitted."""
-CELLS = struct.Struct("dddd")
-"""A meter's cells and the requests admitted."""
-CELLS_AT = 16
-TOLD = struct.Struct("ddd")
-"""Requests admitted, told, and the count of all nodes."""
-TOLD_AT = 40
-SHARED_AT = 48
-"""Where the last two of them stand."""
+STATE, TOLD, TOTAL, ADMITTED = 2, 5, 6, 7
+"""Cells of a row, after the marks of its key and its meter: three of the meter's own, of which the first says when the
+row is no different from a new one; the requests that other nodes were told of; the count of all nodes when it was last
+seen, -1 for never; what each worker admitted."""
 WAYS = 8
 """Rows that a key may have."""
 
@@ -32,50 +23,78 @@ WAYS = 8
 class LimitMemory:
     """Rows of keys, in sets of WAYS: a key is in the set that its mark says, or nowhere."""
 
-    __slots__ = ("changed", "held", "marks", "rows", "sets", "under_way", "workers")
+    __slots__ = (
+        "cells", "changed", "held_sets", "holders", "marks", "own", "row", "rows", "sets", "under_way", "worker",
+    )  # fmt: skip
 
     def __init__(self, workers: int, rows: int = 131072, under_way: int = 32768) -> None:
         """`rows`: keys of rates that are remembered at once; `under_way`: the same of limits of concurrency.
 
         Both are multiples of WAYS. Memory is taken as it is used.
         """
-        self.workers = workers
+        self.worker = 0
+        self.own = ADMITTED
+        """The cell of this worker in rows."""
+        self.row = struct.Struct(f"QQ{ADMITTED - STATE + workers}d")
+        """To read a row at once. It is no way to write: `struct` clears first what it will write, and others see it."""
         self.sets = rows // WAYS
-        self.rows = mmap.mmap(-1, rows * ROW)
+        self.rows = mmap.mmap(-1, rows * self.row.size)
+        self.cells = memoryview(self.rows).cast("d")
+        """The same to write to: a cell in one instruction."""
+        self.marks = memoryview(self.rows).cast("Q")
         self.changed = mmap.mmap(-1, rows)
         """A byte a row: 1 where requests were admitted of which other nodes may have to be told."""
-        self.held = under_way // WAYS
-        """Sets of keys that have requests under way."""
-        self.marks = memoryview(mmap.mmap(-1, under_way * 8)).cast("Q")
+        self.held_sets = under_way // WAYS
+        self.holders = memoryview(mmap.mmap(-1, under_way * 8)).cast("Q")
+        """Marks of the keys that have requests under way."""
         self.under_way = SharedCounters(workers, under_way)
-        """Requests under way of each key in each worker."""
+        """How many, in each worker."""
+
+    def of_worker(self, worker: int) -> LimitMemory:
+        """Return the same memory for one of the workers to count in."""
+        one = copy(self)
+        one.worker = worker
+        one.own = ADMITTED + worker
+        return one
 
     def find(self, mark: int, meter: int) -> tuple[int, bool]:
-        """Return where the row of a key is, and whether it is new: then in place of the one that is full first."""
-        rows, best, least = self.rows, 0, float("inf")
-        start = mark % self.sets * WAYS * ROW
-        for offset in range(start, start + WAYS * ROW, ROW):
-            found, its_meter, until, _, _, _ = COUNTED.unpack_from(rows, offset)
+        """Return where the row of a key begins, in bytes, and whether it is new: then in place of that which is full
+        first."""
+        size, cells, marks = self.row.size, self.cells, self.marks
+        best, least = 0, float("inf")
+        start = mark % self.sets * WAYS * size
+        for offset in range(start, start + WAYS * size, size):
+            cell = offset // 8
+            found = marks[cell]
             if found == mark:
-                if its_meter != meter:
-                    struct.pack_into("Q", rows, offset + 8, meter)
+                marks[cell + 1] = meter
                 return offset, False
-            if until < least:  # 0.0 where the row was never used
+            until = cells[cell + STATE] if found else -1.0
+            if until < least:
                 best, least = offset, until
-        WHOLE.pack_into(rows, best, mark, meter, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+        self._begin(best // 8, mark, meter)
         return best, True
+
+    def _begin(self, cell: int, mark: int, meter: int) -> None:
+        """Make a row a key's; whoever still takes it for another's sees by the mark that it is not."""
+        self.marks[cell] = 0
+        self.marks[cell + 1] = meter
+        for place in range(cell + STATE, cell + self.row.size // 8):
+            self.cells[place] = 0.0
+        self.cells[cell + TOTAL] = -1.0
+        self.marks[cell] = mark
 
     def find_held(self, mark: int) -> int:
         """Return the cell of a key's requests under way; -1 where all it could have are in use."""
-        start = mark % self.held * WAYS
+        start = mark % self.held_sets * WAYS
         free = -1
         for cell in range(start, start + WAYS):
-            if self.marks[cell] == mark:
+            if self.holders[cell] == mark:
                 return cell
             if free < 0 and not self.under_way.sum(cell):
                 free = cell
         if free >= 0:
-            self.marks[free] = mark
+            self.holders[free] = mark
         return free
 
     def worker_gone(self, worker: int) -> None:

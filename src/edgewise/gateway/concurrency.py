@@ -27,14 +27,14 @@ class Concurrency:
     __slots__ = ("_key", "_known", "_limit", "_memory", "_name", "_own", "_status")
 
     def __init__(
-        self, name: str, limit: int, by: tuple[str, ...], memory: LimitMemory, worker: int, *, status: int, prefix: int
+        self, name: str, limit: int, by: tuple[str, ...], memory: LimitMemory, *, status: int, prefix: int
     ) -> None:
         """`by` and `prefix` as of `limit_keys.key_reader`; `status` of refusals."""
         self._name = name
         self._limit = limit
         self._key = key_reader(by, prefix)
         self._memory = memory
-        self._own = memory.under_way.row(worker)
+        self._own = memory.under_way.row(memory.worker)
         self._status = status
         self._known: dict[Key, Known] = {}
 
@@ -46,7 +46,7 @@ class Concurrency:
         """
         key = self._key(exchange)
         known = self._known.get(key)
-        if known is None or self._memory.marks[known[0]] != known[1]:
+        if known is None or self._memory.holders[known[0]] != known[1]:
             known = self._look(key)
         cell, _, end = known
         if cell < 0:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from mmap import mmap
 from typing import Protocol, runtime_checkable
 
-from edgewise.contracts.limits import CELLS, CELLS_AT, COUNTED
+from edgewise.contracts.limits import ADMITTED, STATE, LimitMemory
 
 _DEBT_SECONDS = 10.0
 """What others admitted puts a key off by this much at most, whatever a counter says."""
 _ROUNDING = 1e-9
+_BASE, _PREVIOUS = STATE + 1, STATE + 2
+"""Cells of a meter: what `take` counts from, and of a sliding window the requests of the window before."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 """Of the units of rates that last equally long each time; a month does not."""
 
@@ -32,50 +33,61 @@ class Meter(Protocol):
     kind: str
     """What must be equal for a count to go on when rates change."""
 
-    def take(self, rows: mmap, offset: int, mark: int, now: float, cost: int) -> float | None:
+    def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Count a request that costs `cost`, or tell how long it has to wait."""
 
-    def charge(self, rows: mmap, offset: int, amount: float, now: float) -> None:
-        """Count what was admitted elsewhere, over the limit if need be; negative: what was given back."""
+    def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
+        """Count what was admitted elsewhere, over the limit if need be."""
 
-    def reset(self, rows: mmap, offset: int, left: float, now: float) -> int:
+    def reset(self, memory: LimitMemory, offset: int, left: float, now: float) -> int:
         """Return the seconds until the whole quota is there again, of a key with `left` requests left."""
 
 
 class TokenBucket:
     """A bucket of `limit` tokens that gets `rate` tokens a second.
 
-    Kept as the time at which it is full again (the generic cell rate algorithm, ITU-T I.371 annex A).
+    Kept as the time at which it is full again (the generic cell rate algorithm, ITU-T I.371 annex A): a base, which
+    moves when the bucket is full, and from there on what all workers took.
     """
 
     __slots__ = ("_interval", "_tolerance", "kind", "limit", "window")
 
     def __init__(self, rate: float, burst: int) -> None:
-        self.kind = "bucket"
+        self.kind = f"bucket {rate:g} {burst}"
         self.limit = burst
         self._interval = 1.0 / rate
         self._tolerance = burst / rate
         self.window = _whole(self._tolerance)
 
-    def take(self, rows: mmap, offset: int, mark: int, now: float, cost: int) -> float | None:
+    def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Take `cost` tokens."""
-        found, _, full, _, _, admitted = COUNTED.unpack_from(rows, offset)
-        if found != mark:
+        row = memory.row.unpack_from(memory.rows, offset)
+        if row[0] != mark:
             return None
-        full = (full if full > now else now) + cost * self._interval
+        cell = offset >> 3
+        taken = sum(row[ADMITTED:]) * self._interval
+        full = row[_BASE] + taken
+        if full < now:
+            full = now
+            memory.cells[cell + _BASE] = now - taken
+        full += cost * self._interval
         left: float = now + self._tolerance - full
         if left < -_ROUNDING:
             return left
-        CELLS.pack_into(rows, offset + CELLS_AT, full, 0.0, 0.0, admitted + cost)
+        memory.cells[cell + STATE] = full
+        memory.cells[cell + memory.own] = row[memory.own] + cost
         return left / self._interval if left > 0.0 else 0.0
 
-    def charge(self, rows: mmap, offset: int, amount: float, now: float) -> None:
+    def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
         """Take tokens that others gave away, below zero if need be."""
-        full, _, _, admitted = CELLS.unpack_from(rows, offset + CELLS_AT)
-        full = max(full, now) + amount * self._interval
-        CELLS.pack_into(rows, offset + CELLS_AT, min(full, now + self._tolerance + _DEBT_SECONDS), 0.0, 0.0, admitted)
+        row = memory.row.unpack_from(memory.rows, offset)
+        taken = sum(row[ADMITTED:]) * self._interval
+        full = max(row[_BASE] + taken, now) + amount * self._interval
+        full = min(full, now + self._tolerance + _DEBT_SECONDS)
+        memory.cells[(offset >> 3) + STATE] = full
+        memory.cells[(offset >> 3) + _BASE] = full - taken
 
-    def reset(self, rows: mmap, offset: int, left: float, now: float) -> int:
+    def reset(self, memory: LimitMemory, offset: int, left: float, now: float) -> int:
         """Return when the bucket is full."""
         return _whole((self.limit - left) * self._interval)
 
@@ -95,26 +107,34 @@ class SlidingWindow:
         self.window = _whole(window)
         self.kind = f"window {window:g}"
 
-    def take(self, rows: mmap, offset: int, mark: int, now: float, cost: int) -> float | None:
+    def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Count."""
-        found, _, until, current, previous, admitted = COUNTED.unpack_from(rows, offset)
-        if found != mark:
+        row = memory.row.unpack_from(memory.rows, offset)
+        if row[0] != mark:
             return None
-        until, current, previous = self._rolled(until, current, previous, now)
+        admitted = sum(row[ADMITTED:])
+        until, base, previous = row[STATE], row[_BASE], row[_PREVIOUS]
+        if now >= until - self._length:
+            until, base, previous = self._roll(memory, offset >> 3, row, admitted, now)
         start = until - 2 * self._length
+        current = admitted - base
         left: float = self.limit - current - cost - previous * (1.0 - (now - start) / self._length)
         if left < -_ROUNDING:
             return -self._wait(start, current, previous, now, cost)
-        CELLS.pack_into(rows, offset + CELLS_AT, until, current + cost, previous, admitted + cost)
+        memory.cells[(offset >> 3) + memory.own] = row[memory.own] + cost
         return max(left, 0.0)
 
-    def _rolled(self, until: float, current: float, previous: float, now: float) -> tuple[float, float, float]:
-        """Return the cells as they are in the window of `now`."""
-        if now >= until:
-            return now + 2 * self._length, 0.0, 0.0
-        if now >= until - self._length:
-            return until + self._length, 0.0, current
-        return until, current, previous
+    def _roll(
+        self, memory: LimitMemory, cell: int, row: tuple[float, ...], admitted: float, now: float
+    ) -> tuple[float, float, float]:
+        """Begin a window. Its end is written first: who reads in between takes it for full, for a moment."""
+        until, previous = row[STATE] + self._length, admitted - row[_BASE]
+        if now >= row[STATE]:
+            until, previous = now + 2 * self._length, 0.0
+        memory.cells[cell + STATE] = until
+        memory.cells[cell + _BASE] = admitted
+        memory.cells[cell + _PREVIOUS] = previous
+        return until, admitted, previous
 
     def _wait(self, start: float, current: float, previous: float, now: float, cost: int) -> float:
         """Return the seconds until enough of the window before has passed by, or of this one after its end."""
@@ -124,22 +144,23 @@ class SlidingWindow:
         gone = 1.0 - room / previous if previous > room else 0.0
         return max(start + self._length * gone - now, 0.001)
 
-    def charge(self, rows: mmap, offset: int, amount: float, now: float) -> None:
+    def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
         """Count what others admitted as of now."""
-        until, current, previous, admitted = CELLS.unpack_from(rows, offset + CELLS_AT)
-        until, current, previous = self._rolled(until, current, previous, now)
-        CELLS.pack_into(rows, offset + CELLS_AT, until, max(current + amount, 0.0), previous, admitted)
+        row = memory.row.unpack_from(memory.rows, offset)
+        base = row[_BASE]
+        if now >= row[STATE] - self._length:
+            _, base, _ = self._roll(memory, offset >> 3, row, sum(row[ADMITTED:]), now)
+        memory.cells[(offset >> 3) + _BASE] = base - amount
 
-    def reset(self, rows: mmap, offset: int, left: float, now: float) -> int:
+    def reset(self, memory: LimitMemory, offset: int, left: float, now: float) -> int:
         """Return when the window ends, and its requests begin to count less."""
-        until: float = CELLS.unpack_from(rows, offset + CELLS_AT)[0]
-        return _whole(until - self._length - now)
+        return _whole(memory.cells[(offset >> 3) + STATE] - self._length - now)
 
 
 class Quota:
     """At most `limit` requests in each second, minute, hour, day or month of the calendar, in UTC.
 
-    The row keeps when its window is over and the count; the wall clock is asked once a window.
+    The wall clock is asked once a window.
     """
 
     __slots__ = ("_clock", "kind", "limit", "unit", "window")
@@ -152,31 +173,40 @@ class Quota:
         self.kind = f"quota {unit}"
         self._clock = clock
 
-    def take(self, rows: mmap, offset: int, mark: int, now: float, cost: int) -> float | None:
+    def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Count."""
-        found, _, until, count, _, admitted = COUNTED.unpack_from(rows, offset)
-        if found != mark:
+        row = memory.row.unpack_from(memory.rows, offset)
+        if row[0] != mark:
             return None
+        admitted = sum(row[ADMITTED:])
+        until, base = row[STATE], row[_BASE]
         if now >= until:
-            until, count = now + self.lasts(), 0.0
-        left: float = self.limit - count - cost
+            until, base = self._roll(memory, offset >> 3, admitted, now)
+        left: float = self.limit - (admitted - base) - cost
         if left < 0.0:
-            wait: float = now - until
+            wait: float = min(now - until, -0.001)
             return wait
-        CELLS.pack_into(rows, offset + CELLS_AT, until, count + cost, 0.0, admitted + cost)
+        memory.cells[(offset >> 3) + memory.own] = row[memory.own] + cost
         return left
 
-    def charge(self, rows: mmap, offset: int, amount: float, now: float) -> None:
-        """Count what was admitted elsewhere in this window."""
-        until, count, _, admitted = CELLS.unpack_from(rows, offset + CELLS_AT)
-        if now >= until:
-            until, count = now + self.lasts(), 0.0
-        CELLS.pack_into(rows, offset + CELLS_AT, until, max(count + amount, 0.0), 0.0, admitted)
+    def _roll(self, memory: LimitMemory, cell: int, admitted: float, now: float) -> tuple[float, float]:
+        """Begin a window, its end first as in `SlidingWindow`."""
+        until = now + self.lasts()
+        memory.cells[cell + STATE] = until
+        memory.cells[cell + _BASE] = admitted
+        return until, admitted
 
-    def reset(self, rows: mmap, offset: int, left: float, now: float) -> int:
+    def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
+        """Count what was admitted elsewhere in this window."""
+        row = memory.row.unpack_from(memory.rows, offset)
+        base = row[_BASE]
+        if now >= row[STATE]:
+            _, base = self._roll(memory, offset >> 3, sum(row[ADMITTED:]), now)
+        memory.cells[(offset >> 3) + _BASE] = base - amount
+
+    def reset(self, memory: LimitMemory, offset: int, left: float, now: float) -> int:
         """Return when the window ends."""
-        until: float = CELLS.unpack_from(rows, offset + CELLS_AT)[0]
-        return _whole(until - now)
+        return _whole(memory.cells[(offset >> 3) + STATE] - now)
 
     def lasts(self) -> float:
         """Return the seconds until the window of now ends."""

@@ -11,11 +11,9 @@ import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from math import ceil
-from struct import pack_into, unpack_from
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from edgewise.contracts.limits import ROW, TOLD_AT
 from edgewise.contracts.policies import POLICIES, Denial, Outcome
 from edgewise.contracts.state import StateError
 from edgewise.gateway.limit_fields import LimitFields
@@ -110,15 +108,15 @@ class RateLimit:
         if known is None:
             return self._look(exchange, meter, key)
         offset, mark = known
-        left = meter.take(self._memory.rows, offset, mark, exchange.started, settings.cost)
+        left = meter.take(self._memory, offset, mark, exchange.started, settings.cost)
         if left is None:
             return self._look(exchange, meter, key)
         if left < 0.0:
             return self._refuse(exchange, meter, -left)
         if self._shared:
-            self._memory.changed[offset // ROW] = 1
+            self._memory.changed[offset // self._memory.row.size] = 1
         if settings.told:
-            reset = meter.reset(self._memory.rows, offset, left, exchange.started)
+            reset = meter.reset(self._memory, offset, left, exchange.started)
             exchange.answer_lines += self._fields[id(meter)].lines(int(left), reset)
         return None
 
@@ -127,9 +125,7 @@ class RateLimit:
         known = self._known.get(self._key(exchange))
         if known is None or not self._applies(exchange):
             return
-        offset, rows, cost = known[0], self._memory.rows, self._settings.cost
-        self._meter_of(exchange.identity).charge(rows, offset, -cost, exchange.started)
-        pack_into("d", rows, offset + TOLD_AT, unpack_from("d", rows, offset + TOLD_AT)[0] - cost)
+        self._memory.cells[known[0] // 8 + self._memory.own] -= self._settings.cost
 
     def _applies(self, exchange: Exchange) -> bool:
         return not self._settings.methods or exchange.plan.request.method in self._settings.methods
@@ -173,7 +169,7 @@ class RateLimit:
             count = await self._sharing.add(meter, mark, cost)
         except StateError:
             offset, _ = self._memory.find(mark, self._sharing.number(self._settings.name, meter))
-            left = meter.take(self._memory.rows, offset, mark, exchange.started, cost)
+            left = meter.take(self._memory, offset, mark, exchange.started, cost)
             return None if left is None or left >= 0.0 else self._refuse(exchange, meter, -left)
         wait = float(meter.window) if count.resets_in is None else count.resets_in
         if count.value > meter.limit:

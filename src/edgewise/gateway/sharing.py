@@ -10,10 +10,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
-from struct import pack_into
 from time import monotonic
 
-from edgewise.contracts.limits import ROW, SHARED_AT, WHOLE, LimitMemory
+from edgewise.contracts.limits import ADMITTED, TOLD, TOTAL, LimitMemory
 from edgewise.contracts.state import Count, StateEngine, StateError, StateUnavailable
 from edgewise.gateway.meters import SECONDS, Meter, Quota
 
@@ -127,7 +126,7 @@ class Sharing:
         for (meter, offset, mark, amount), result in zip(told, results, strict=True):
             if isinstance(result, BaseException):
                 failed = result
-                self.memory.changed[offset // ROW] = 1
+                self.memory.changed[offset // self.memory.row.size] = 1
             else:
                 self._take(meter, offset, mark, amount, result)
         if failed is not None:
@@ -135,18 +134,18 @@ class Sharing:
 
     def _due(self, *, everything: bool) -> list[Due]:
         """Return what was admitted and not told yet; without `everything` only counts that matter soon."""
-        changed, rows = self.memory.changed, self.memory.rows
+        memory, changed = self.memory, self.memory.changed
         due: list[Due] = []
         waiting: list[int] = []
         place = changed.find(b"\x01")
         while place >= 0 and len(due) < _MOST_DUE:
             changed[place] = 0
-            mark, number, _, _, _, admitted, told, _ = WHOLE.unpack_from(rows, place * ROW)
-            meter = self._meters.get(number)
-            amount = int(admitted - told)
+            row = memory.row.unpack_from(memory.rows, place * memory.row.size)
+            meter = self._meters.get(row[1])
+            amount = int(sum(row[ADMITTED:]) - row[TOLD])
             if meter is not None and amount > 0:
                 if everything or amount >= meter.limit * _SHARE:
-                    due.append((meter, place * ROW, mark, amount))
+                    due.append((meter, place * memory.row.size, row[0], amount))
                 else:
                     waiting.append(place)
             place = changed.find(b"\x01", place + 1)
@@ -156,10 +155,10 @@ class Sharing:
 
     def _take(self, meter: Meter, offset: int, mark: int, amount: int, total: int) -> None:
         """`amount` was added to the count of all, which is `total` now: charge what others admitted since."""
-        rows = self.memory.rows
-        found, _, _, _, _, _, told, before = WHOLE.unpack_from(rows, offset)
-        if found != mark:
+        cells, cell = self.memory.cells, offset // 8
+        if self.memory.marks[cell] != mark:
             return
+        told, before = cells[cell + TOLD], cells[cell + TOTAL]
         if before < 0.0:  # of a bucket, what others did before this machine knew the key is over
             others = total - amount if self.remembers(meter) else 0
         elif total < before:
@@ -167,8 +166,9 @@ class Sharing:
         else:
             others = total - int(before) - amount
         if others > 0:
-            meter.charge(rows, offset, others, monotonic())
-        pack_into("dd", rows, offset + SHARED_AT, told + amount, float(total))
+            meter.charge(self.memory, offset, others, monotonic())
+        cells[cell + TOLD] = told + amount
+        cells[cell + TOTAL] = float(total)
 
     async def _tell(self, engine: StateEngine, meter: Meter, mark: int, amount: int) -> int:
         if isinstance(meter, Quota) and meter.unit == "month":

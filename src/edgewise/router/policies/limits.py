@@ -117,7 +117,6 @@ def _concurrency(spec: ConcurrencySpec, building: Building) -> Policy:
             spec.limit,
             keys(spec.by),
             _memory(building),
-            gateway.worker,
             status=spec.status,
             prefix=spec.ipv6_prefix,
         ),
@@ -131,7 +130,9 @@ def _place(building: Building) -> str:
 
 def _memory(building: Building) -> LimitMemory:
     gateway = building.gateway
-    return gateway.share("limit memory", lambda: gateway.limits or LimitMemory(gateway.worker + 1))
+    return gateway.share(
+        "limit memory", lambda: (gateway.limits or LimitMemory(gateway.worker + 1)).of_worker(gateway.worker)
+    )
 
 
 def _sharing(building: Building) -> Sharing:
