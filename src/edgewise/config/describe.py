@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic.fields import FieldInfo
 
 from edgewise.config import addresses, patterns, rates, values
+from edgewise.config.authorize import rules_listed
 from edgewise.config.caching import CACHE_POLICY
 from edgewise.config.compress import MEDIA_TYPE
 from edgewise.config.consumers import check_api_key, check_claim, check_group, check_password_hash, check_scope
@@ -71,6 +72,7 @@ _VALIDATED: dict[Any, str] = {
     TRUE_VALIDATOR: "`true`, `false` or table",
     SWITCH_VALIDATOR: "`true`, `false` or table",
     OFF_VALIDATOR: "`false` or table",
+    rules_listed: "`false`, table or list of tables",
     HSTS_VALIDATOR: "age or table",
     API_KEYS_VALIDATOR: "text or table",
     BASIC_VALIDATOR: "text or table",

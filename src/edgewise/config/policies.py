@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from edgewise.config.auth import Auth
+from edgewise.config.authorize import AuthorizeRule, rules_listed
 from edgewise.config.idempotency import Idempotency
 from edgewise.config.ip import Ip
 from edgewise.config.limits import Concurrency, RateLimit, RateLimits
@@ -32,6 +33,11 @@ class Policies(Model):
     """From which addresses requests may come."""
     auth: Annotated[Auth | None, BeforeValidator(OFF_VALIDATOR)] = None
     """Who may come: ways to tell who asks."""
+    authorize: Annotated[
+        Annotated[list[AuthorizeRule], Field(min_length=1)] | None,
+        BeforeValidator(rules_listed, json_schema_input_type=bool | AuthorizeRule | list[AuthorizeRule]),
+    ] = None
+    """What those may do who were verified: rules of which one must allow the request, or one rule."""
     rate_limit: Annotated[RateLimits | None, BeforeValidator(OFF_VALIDATOR)] = None
     """How often requests may come: one limit, or several that all hold."""
     concurrency: Annotated[Concurrency | None, BeforeValidator(OFF_VALIDATOR)] = None

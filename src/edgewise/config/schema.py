@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
 
+from edgewise.config.authorize import DecisionLog
 from edgewise.config.caching import CacheMemory, RouteCache
 from edgewise.config.cluster import Cluster
 from edgewise.config.consumers import Consumer
@@ -151,6 +152,8 @@ class Config(Model):
     """Listeners, workers, limits."""
     access_log: AccessLog = AccessLog()
     """Log of finished requests."""
+    decision_log: DecisionLog = DecisionLog()
+    """Log of who was allowed what."""
     tls: Tls = Tls()
     """Certificates and TLS settings."""
     state: State | None = None

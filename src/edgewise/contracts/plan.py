@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Upstream
     from edgewise.contracts.exchange import Exchange
     from edgewise.contracts.files import Files
+    from edgewise.contracts.identity import Identity
     from edgewise.contracts.policies import Policy, Telling
 
 
@@ -35,7 +36,7 @@ class GrpcRequest(NamedTuple):
     kind: Kind
     """How the request speaks of it."""
     form: Kind
-    """How servers' answers go to the client: GRPC for as they come, WEB or WEB_TEXT for translated ones."""
+    """How servers' answers go to the client: GRPC for as they come, another for translated ones."""
     answer_type: bytes
     """Content type of an answer that is made here."""
     timeout: bytes | None
@@ -43,7 +44,7 @@ class GrpcRequest(NamedTuple):
 
     @property
     def translated(self) -> bool:
-        """Is it gRPC-Web for a server that is spoken to in gRPC?"""
+        """Is it gRPC-Web or JSON for a server that is spoken to in gRPC?"""
         return self.form != Kind.GRPC
 
 
@@ -52,11 +53,11 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
-        "call_limit", "client_edits", "compression", "device", "direct", "done", "early_hints", "early_hints_http1",
-        "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal", "name",
-        "policies", "preserve_host", "progress", "request_filters", "response_edits", "response_filters",
-        "response_memos", "response_timeout", "rewrite", "spec", "split", "stripped", "telling", "tunnel_lifetime",
-        "tunnel_timeout", "upstream", "websocket",
+        "call_limit", "client_edits", "compression", "decides", "device", "direct", "done", "early_hints",
+        "early_hints_http1", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal",
+        "name", "policies", "preserve_host", "progress", "request_filters", "response_edits", "response_filters",
+        "response_memos", "response_timeout", "rewrite", "rule", "spec", "split", "stripped", "telling",
+        "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -94,6 +95,10 @@ class Route:
         """What requests must pass, in order, before filters run."""
         self.stripped: frozenset[bytes] = frozenset()
         """Lower-case names of fields that no client may send on: only policies speak in them."""
+        self.decides = False
+        """It has policies that tell who asks, or what that one may."""
+        self.rule: Callable[[Identity | None, bytes], str | None] | None = None
+        """(who asks, method) -> the rule that allows it: a pure function, for logs; None where there are no rules."""
         self.telling: Telling | None = None
         """Tells servers who asks; None where they are not told."""
         self.request_filters: tuple[Any, ...] = ()
@@ -145,7 +150,7 @@ class Plan:
     __slots__ = (
         "answer", "body", "cached", "close", "coding", "expect", "file", "forwarded_for", "forwarded_proto", "grpc",
         "head", "idempotent", "is_head", "log", "prototype", "rendered", "request", "responses", "revised", "route",
-        "simple", "tls_key", "trace", "tunnel", "upgrade", "upstream",
+        "simple", "tls_key", "trace", "transcoded", "tunnel", "upgrade", "upstream",
     )  # fmt: skip
 
     def __init__(self, route: Route, request: RequestHead) -> None:
@@ -186,6 +191,8 @@ class Plan:
         """Rendered part of the access-log line that follows from the head; filled by telemetry on first use."""
         self.cached: Any = None
         """What the head says to the route's cache; filled on first use."""
+        self.transcoded: Any = None
+        """What a request with JSON calls, and the plan of that call (`proxy.transcoding`); filled on first use."""
         self.grpc: GrpcRequest | None = None
         """Of a gRPC or gRPC-Web request; such a plan has no prototype."""
         self.revised: RequestHead | None = None
@@ -260,7 +267,7 @@ class ResponsePlan:
         self.grpc_status: int | None = None
         """Of a gRPC answer that is nothing but its head."""
         self.web = Kind.NONE
-        """WEB or WEB_TEXT where content and trailers have to be translated."""
+        """What content and trailers have to be translated to; NONE where they pass as they are."""
         self.sendable = True
         """No filter, 1xx, accel or retry needs a look: head and content may go out at once."""
 

@@ -80,8 +80,10 @@ class Authentication:
             return refused._replace(fields=(*refused.fields, *challenges))
         if found:
             return Denial(401, "auth", _PART, self._challenges)
-        if self._optional:
-            return None
+        return None if self._optional else self.nobody(exchange)
+
+    def nobody(self, exchange: Exchange) -> Outcome:
+        """Answer a request that must say who sends it, and does not."""
         for way in self._ways:
             answer = way.begin(exchange)
             if answer is not None:

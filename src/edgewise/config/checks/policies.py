@@ -19,6 +19,7 @@ def check_policies(data: dict[str, Any]) -> Iterator[Mistake]:
         if isinstance(auth, dict) and not auth.keys() - _NO_WAYS:
             ways = ", ".join(key for key in Auth.model_fields if key not in _NO_WAYS)
             yield Mistake((*path, "auth"), "names no way to tell who asks", f"one or more of {ways}")
+    yield from _authorize(data)
     for path, route in tables(data, "routes"):
         split = route.get("split")
         if isinstance(split, dict):
@@ -26,6 +27,15 @@ def check_policies(data: dict[str, Any]) -> Iterator[Mistake]:
             if any(one != held[0] for one in held):
                 expected = "equal policies in each of them, or policies in the route"
                 yield Mistake((*path, "split"), "its upstreams have different policies", expected)
+
+
+def _authorize(data: dict[str, Any]) -> Iterator[Mistake]:
+    found = list(policy_tables(data))
+    if any(policies.get("auth") for _, policies in found):
+        return
+    for path, policies in found:
+        if policies.get("authorize"):
+            yield Mistake((*path, "authorize"), "nobody is ever verified", "auth")
 
 
 def policy_tables(data: dict[str, Any]) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -28,4 +28,5 @@ WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = (
 def auth(spec: Auth, building: Building) -> Policy:
     """Return the policy that lets in whom one of the ways verifies, or all of them."""
     ways = tuple(make(getattr(spec, key), building) for key, make in WAYS if getattr(spec, key) not in (None, False))
-    return Authentication(ways, every=spec.require == "all", optional=spec.optional).check
+    made = building.earlier["auth"] = Authentication(ways, every=spec.require == "all", optional=spec.optional)
+    return made.check

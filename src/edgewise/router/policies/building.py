@@ -79,6 +79,8 @@ class Building:
     route: Route
     level: str
     """Where the policy stands (`levels.Held.level`)."""
+    earlier: dict[str, Any] = field(default_factory=dict)
+    """What builders of the same route left for later ones, by their key."""
 
 
 Builder: TypeAlias = "Callable[[Any, Building], Policy | None]"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgewise.router.policies.auth import auth
+from edgewise.router.policies.authorize import authorize
 from edgewise.router.policies.building import Building
 from edgewise.router.policies.idempotency import idempotency
 from edgewise.router.policies.identity import telling
@@ -25,6 +26,7 @@ ORDER: tuple[tuple[str, Builder], ...] = (
     ("concurrency", early_concurrency),
     ("auth", auth),
     ("auth", telling),
+    ("authorize", authorize),
     ("rate_limit", late_limits),
     ("concurrency", late_concurrency),
     ("idempotency", idempotency),
@@ -40,6 +42,7 @@ def early(route: Route, held: Mapping[str, Held], gateway: Gateway) -> tuple[Pol
 
 def attach(route: Route, held: Mapping[str, Held], gateway: Gateway) -> None:
     """Give a route the policies that hold for it."""
+    route.decides = "auth" in held or "authorize" in held
     route.policies = _made(ORDER, route, held, gateway)
 
 
@@ -47,8 +50,9 @@ def _made(
     order: Sequence[tuple[str, Builder]], route: Route, held: Mapping[str, Held], gateway: Gateway
 ) -> tuple[Policy, ...]:
     made: list[Policy] = []
+    left: dict[str, Any] = {}
     for key, build in order:
         if key in held:
-            policy = build(held[key].spec, Building(gateway, route, held[key].level))
+            policy = build(held[key].spec, Building(gateway, route, held[key].level, left))
             made += [policy] if policy is not None else []
     return tuple(made)
