@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
+from edgewise.config.certificates import ClientCertificate
 from edgewise.config.credentials import API_KEYS_VALIDATOR, BASIC_VALIDATOR, ApiKeys, Basic
 from edgewise.config.jwt import Names
 from edgewise.config.types import Model, Name
@@ -27,5 +28,7 @@ class Auth(Model):
     """Basic authentication: `"consumers"`, the name of a file made by `htpasswd`, or a table."""
     jwt: Names | None = None
     """Tokens of issuers: the name of a table of [jwt], or of several."""
+    client_certificate: ClientCertificate | None = None
+    """Certificates of TLS connections."""
     oidc: Name | None = None
     """Login at a provider with OpenID Connect: the name of a table of [oidc]."""

@@ -27,7 +27,8 @@ class Exchange:
 
     def __init__(self, client: Any, plan: Plan, started: float, request_id: str) -> None:
         self.client = client
-        """The downstream connection (`proxy.downstream.Downstream`): has `.peer_ip` (str), `.tls` (bool)."""
+        """The downstream connection (`proxy.downstream.Downstream`): has `.peer_ip` (str), `.tls` (bool),
+        `.certificate()` (bytes)."""
         self.plan = plan
         self.route = plan.route
         self.group: Upstream | None = plan.upstream

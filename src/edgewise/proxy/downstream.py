@@ -23,6 +23,7 @@ from edgewise.proxy.wire import (
     close_quietly,
     end_writing,
     kept,
+    peer_certificate,
     reset,
 )
 
@@ -42,9 +43,9 @@ class Downstream:
     """Does each exchange have a stream of its own on the connection (HTTP/2)?"""
 
     __slots__ = (
-        "_discarded", "_fresh", "_lingering", "_out", "_paused", "_processing", "_write_began", "_written", "broken",
-        "buffer", "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans", "sock", "source",
-        "splicing", "suffix", "tls", "tls_key",
+        "_certificate", "_discarded", "_fresh", "_lingering", "_out", "_paused", "_processing", "_write_began",
+        "_written", "broken", "buffer", "deadline", "engine", "exchange", "fd", "finishing", "peer", "peer_ip", "plans",
+        "sock", "source", "splicing", "suffix", "tls", "tls_key",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, sock: socket.socket, peer: tuple[str, int], plans: Plans, *, tls: bool) -> None:
@@ -58,6 +59,7 @@ class Downstream:
         """The client the present exchange is for: the peer, or whom a trusted proxy names."""
         self.tls = tls
         self.tls_key: str | None = None
+        self._certificate: bytes | None = None
         self.suffix = _origin_fields(peer[0], b"https" if tls else b"http")
         self.buffer = b""
         """Bytes read that belong to no exchange yet."""
@@ -347,6 +349,12 @@ class Downstream:
             self.on_readable()
             if self.exchange is None and not self.buffer:
                 self.close()
+
+    def certificate(self) -> bytes:
+        """Return the client's certificate (DER) as its handshake verified it, b"" where it has none."""
+        if self._certificate is None:
+            self._certificate = peer_certificate(self.sock)
+        return self._certificate
 
     def client_ip(self) -> str:
         """Return the client's address: the peer's, or the one a chain of trusted proxies vouches for."""

@@ -16,7 +16,7 @@ from edgewise.proxy.http2_glitches import FORGIVE_SECONDS
 from edgewise.proxy.http2_wire import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Wire
 from edgewise.proxy.messages import with_lines
 from edgewise.proxy.plans import Plans, empty_plan
-from edgewise.proxy.wire import FOREVER, Buffer, Source
+from edgewise.proxy.wire import FOREVER, Buffer, Source, peer_certificate
 
 if TYPE_CHECKING:
     from edgewise.proxy.engine import Engine
@@ -36,7 +36,18 @@ _UNCHARGED = 4 * GLITCH
 class Http2Downstream(Http2Wire):
     """The connection: bytes to events and back, one write for all that its streams have to say."""
 
-    __slots__ = ("_charged", "_events", "_farewells", "_forgiven", "peer", "plans", "suffix", "tls", "tls_key")
+    __slots__ = (
+        "_certificate",
+        "_charged",
+        "_events",
+        "_farewells",
+        "_forgiven",
+        "peer",
+        "plans",
+        "suffix",
+        "tls",
+        "tls_key",
+    )
 
     def __init__(
         self,
@@ -59,6 +70,7 @@ class Http2Downstream(Http2Wire):
         self.tls = tls
         self.tls_key = tls_key
         self.suffix = suffix
+        self._certificate: bytes | None = None
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT)
         self._forgiven = monotonic()
@@ -188,6 +200,12 @@ class Http2Downstream(Http2Wire):
 
     # ---- ends --------------------------------------------------------------------------------------------------------
 
+    def certificate(self) -> bytes:
+        """Return the client's certificate (DER) as its handshake verified it, b"" where it has none."""
+        if self._certificate is None:
+            self._certificate = peer_certificate(self.sock)
+        return self._certificate
+
     @property
     def exchange(self) -> Exchange | None:
         """One of the exchanges under way; None when the connection is idle."""
@@ -253,6 +271,10 @@ class Http2Stream:
     def closing(self) -> bool:
         """Streams end by themselves; the connection says so where it ends."""
         return False
+
+    def certificate(self) -> bytes:
+        """Return the certificate of the connection's client."""
+        return self.connection.certificate()
 
     def client_ip(self) -> str:
         """Return the client's address: the peer's, or the one a chain of trusted proxies vouches for."""

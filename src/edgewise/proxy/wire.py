@@ -69,6 +69,11 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def peer_certificate(sock: Any) -> bytes:
+    """Return the certificate (DER) that the other end proved to have in its handshake, b"" for none."""
+    return (sock.getpeercert(binary_form=True) or b"") if isinstance(sock, ssl.SSLSocket) else b""
+
+
 def handshake(sock: Any) -> int:
     """Advance a TLS handshake: 0 done, 1 wants to read, 2 wants to write. Raises OSError when it failed."""
     try:

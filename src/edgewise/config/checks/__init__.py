@@ -10,6 +10,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from edgewise.config.checks.caching import check_cache
+from edgewise.config.checks.certificates import check_certificates
 from edgewise.config.checks.cluster import check_cluster
 from edgewise.config.checks.consumers import check_consumers
 from edgewise.config.checks.identity import check_identity
@@ -40,3 +41,4 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_consumers(data, directory)
     yield from check_jwt(data, directory)
     yield from check_ip(data, directory)
+    yield from check_certificates(data, directory)

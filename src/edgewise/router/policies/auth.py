@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.gateway.authentication import Authentication
 from edgewise.router.policies.building import Building
+from edgewise.router.policies.certificates import client_certificate
 from edgewise.router.policies.consumers import api_keys, basic
 from edgewise.router.policies.jwt import jwt
 from edgewise.router.policies.oidc import oidc
@@ -20,6 +21,7 @@ WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = (
     ("api_keys", api_keys),
     ("basic", basic),
     ("jwt", jwt),
+    ("client_certificate", client_certificate),
     ("oidc", oidc),
 )
 """Key of `config.auth.Auth` -> what makes a way of its value. They are tried in this order."""
