@@ -11,6 +11,7 @@ from edgewise.config.authorize import AuthorizeRule, rules_listed
 from edgewise.config.idempotency import Idempotency
 from edgewise.config.ip import Ip
 from edgewise.config.limits import Concurrency, RateLimit, RateLimits
+from edgewise.config.transcode import Transcode
 from edgewise.config.types import Model
 
 
@@ -44,6 +45,9 @@ class Policies(Model):
     """How many requests may be under way at once."""
     idempotency: Annotated[Idempotency | None, BeforeValidator(OFF_VALIDATOR)] = None
     """Requests that may be sent again under the same key."""
+
+    transcode: Annotated[Transcode | None, BeforeValidator(OFF_VALIDATOR)] = None
+    """JSON over HTTP for servers that speak gRPC."""
 
     def limits(self) -> list[RateLimit]:
         """Return the rate limits of this table."""

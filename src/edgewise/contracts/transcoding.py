@@ -20,6 +20,8 @@ class Told(NamedTuple):
 
     content_type: bytes
     content: bytes
+    raw: bool = False
+    """It is what the message holds, and no JSON made of it."""
 
 
 class Failure(NamedTuple):
@@ -74,3 +76,6 @@ class Transcoders(Protocol):
     @property
     def current(self) -> Transcoder | None:
         """The one in force; None while none is known."""
+
+    def missed(self) -> None:
+        """A request calls nothing that is known: there may be more by now."""

@@ -74,6 +74,12 @@ class Call:
             self._timer.cancel()
             self._timer = None
 
+    def make_relay(self, connection: Connection, plan: ResponsePlan, head: bytes) -> Relay:
+        """Return what passes on an HTTP/2 server's answer."""
+        make = WebRelay if plan.web else CallRelay
+        self.relay = make(self._exchange, connection, plan, head)
+        return self.relay
+
     # ---- failures ----------------------------------------------------------------------------------------------------
 
     def answer(self, response: Answer) -> Answer:
@@ -213,10 +219,3 @@ class WebRelay(CallRelay):
     def open_ended(self) -> bool:
         """The status goes where content goes."""
         return True
-
-
-def relay(exchange: Exchange, connection: Connection, plan: ResponsePlan, head: bytes) -> Relay:
-    """Return what passes on an HTTP/2 server's answer to a call."""
-    made = WebRelay(exchange, connection, plan, head) if plan.web else CallRelay(exchange, connection, plan, head)
-    exchange.grpc.relay = made
-    return made

@@ -22,7 +22,7 @@ from edgewise.protocols.http2 import (
     Http2Error,
     Http2Limits,
 )
-from edgewise.proxy import attempts, compressing, grpc, lifecycle, pool
+from edgewise.proxy import attempts, compressing, lifecycle, pool
 from edgewise.proxy.http2_fields import own_block
 from edgewise.proxy.http2_wire import CANCEL, REFUSED_STREAM, Http2Wire
 from edgewise.proxy.relay import Relay
@@ -349,7 +349,7 @@ class UpstreamStream:
         exchange = self.exchange
         assert exchange is not None
         if exchange.grpc is not None:
-            self._relay = grpc.relay(exchange, self, plan, head)
+            self._relay = exchange.grpc.make_relay(self, plan, head)
         else:
             make = compressing.CompressingRelay if plan.coding else Relay
             self._relay = make(exchange, self, plan, head)

@@ -241,7 +241,7 @@ def _authority(route: Route, request: RequestHead) -> bytes:
 def request_bytes(plan: Plan, request: RequestHead, target: bytes, *, trusted: bool) -> bytes:
     """Return an upstream head without the fields that differ by request or connection; framed by edgewise alone."""
     return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b" % (
-        request.method,
+        request.method if plan.grpc is None else b"POST",
         target,
         _authority(plan.route, request),
         b"".join(told_fields(plan, request, trusted=trusted)),
@@ -451,6 +451,8 @@ def status_bytes(status: int, reason: bytes, lines: list[bytes]) -> bytes:
 def _frame(plan: ResponsePlan, minor: int, close: bool) -> None:
     """Decide how the content goes to the client (RFC 9112 section 6.3)."""
     plan.close = close
+    if plan.web == Kind.JSON:
+        return
     if plan.body in (CHUNKED, UNTIL_CLOSE):
         if minor == 1:
             plan.chunk = True
@@ -464,7 +466,7 @@ def _framing_lines(plan: ResponsePlan, response: ResponseHead, head_only: bool, 
     lines: list[bytes] = []
     if plan.status < 200:
         return [b"Connection: Upgrade\r\nUpgrade: " + response.upgrade + b"\r\n"] if response.upgrade else lines
-    if plan.chunk:
+    if plan.chunk and plan.web < Kind.JSON:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     elif plan.grpc_status is not None and minor == 2:
         pass  # the head is trailers to a gRPC client, and its metadata

@@ -22,6 +22,7 @@ from edgewise.config.checks.policies import check_policies
 from edgewise.config.checks.routes import check_routes
 from edgewise.config.checks.sessions import check_sessions
 from edgewise.config.checks.tls import check_tls
+from edgewise.config.checks.transcode import check_transcode
 from edgewise.config.checks.upstreams import check_upstreams
 from edgewise.config.problems import Mistake
 
@@ -37,6 +38,7 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_cache(data, directory)
     yield from check_cluster(data, directory)
     yield from check_policies(data)
+    yield from check_transcode(data, directory)
     yield from check_oidc(data, directory)
     yield from check_consumers(data, directory)
     yield from check_jwt(data, directory)

@@ -89,7 +89,7 @@ class Answers:
                 data = message[begin:end]
         if content_type.translate(None, _PRINTABLE):
             raise MalformedMessage("a content type that no field can have")
-        return Told(content_type or _BINARY, data)
+        return Told(content_type or _BINARY, data, raw=True)
 
 
 _PRINTABLE = bytes(range(0x20, 0x7F))

@@ -11,6 +11,7 @@ from edgewise.router.policies.idempotency import idempotency
 from edgewise.router.policies.identity import telling
 from edgewise.router.policies.ip import ip
 from edgewise.router.policies.limits import early_concurrency, early_limits, late_concurrency, late_limits
+from edgewise.router.policies.transcode import transcode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ ORDER: tuple[tuple[str, Builder], ...] = (
     ("rate_limit", late_limits),
     ("concurrency", late_concurrency),
     ("idempotency", idempotency),
+    ("transcode", transcode),
 )
 """Key of `config.policies.Policies` -> what makes a policy of its table; a key may stand at several places."""
 
