@@ -39,7 +39,7 @@ def _keys(data: dict[str, Any]) -> Iterator[Mistake]:
             here: Path = (*path, "api_keys", index)
             digest = text if SHA256.fullmatch(text) else f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
             if digest in owners:
-                yield Mistake(here, "it is the key of another consumer too", other=owners[digest])
+                yield Mistake(here, "the same key stands elsewhere too", other=owners[digest])
             owners.setdefault(digest, here)
 
 
