@@ -24,6 +24,8 @@ GROUPS = "groups"
 _MOST_CLAIM = 1024
 """Bytes of a claim that is kept."""
 METHOD = "oidc"
+_AHEAD = 30.0
+"""Seconds."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -46,8 +48,8 @@ class Kept(msgspec.Struct, frozen=True):
     """When the user must log in again; infinity for as long as the session lasts."""
     expires: float
     """When the access token does; infinity where that is not known."""
-    renewable: bool
-    """There is a refresh token."""
+    renew: float
+    """From when on it is renewed; infinity where there is no refresh token."""
 
     @property
     def named(self) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def keep(session: LoginSession, client: Client, claims: Mapping[str, Any], token
         _claims(claims, spec.claims),
         until,
         _expires(tokens, now),
-        False,
+        float("inf"),
     )
     session[GROUPS] = groups
     session[_LOGIN] = msgspec.to_builtins(kept)
@@ -93,11 +95,11 @@ def keep(session: LoginSession, client: Client, claims: Mapping[str, Any], token
     return left_out
 
 
-def keep_tokens(session: LoginSession, tokens: Tokens, id_token: str) -> None:
+def keep_tokens(session: LoginSession, client: Client, tokens: Tokens, now: float) -> None:
     """Write the tokens of a login beside it."""
-    kept = KeptTokens(tokens.access, tokens.refresh, id_token)
-    session[_TOKENS] = msgspec.to_builtins(kept)
-    session[_LOGIN] = {**session.get(_LOGIN, {}), "renewable": tokens.refresh is not None}
+    refresh = tokens.refresh if client.spec.refresh else None
+    session[_TOKENS] = msgspec.to_builtins(KeptTokens(tokens.access, refresh, tokens.id_token or ""))
+    session[_LOGIN] = {**session.get(_LOGIN, {}), "renew": _renew(tokens, refresh, now)}
 
 
 def keep_refreshed(
@@ -107,7 +109,11 @@ def keep_refreshed(
     old = tokens_of(session)
     refresh = tokens.refresh or (old.refresh if old is not None else None)  # not every provider gives a new one
     id_token = tokens.id_token or (old.id_token if old is not None else "")
-    changes: dict[str, Any] = {"version": kept.version + 1, "expires": _expires(tokens, now)}
+    changes: dict[str, Any] = {
+        "version": kept.version + 1,
+        "expires": _expires(tokens, now),
+        "renew": _renew(tokens, refresh, now),
+    }
     if tokens.scope is not None:
         changes["scopes"] = _scopes(tokens, [])
     if claims is not None:
@@ -115,7 +121,7 @@ def keep_refreshed(
         changes["claims"] = {**kept.claims, **_claims(claims, spec.claims)}
         if claim(claims, spec.groups_claim) is not ABSENT:
             session[GROUPS] = groups_of(claims, spec.groups_claim)[0]
-    session[_LOGIN] = msgspec.to_builtins(msgspec.structs.replace(kept, **changes, renewable=refresh is not None))
+    session[_LOGIN] = msgspec.to_builtins(msgspec.structs.replace(kept, **changes))
     session[_TOKENS] = msgspec.to_builtins(KeptTokens(tokens.access, refresh, id_token))
 
 
@@ -151,6 +157,13 @@ def identity_of(session: LoginSession, kept: Kept) -> Identity:
 
 def _expires(tokens: Tokens, now: float) -> float:
     return float("inf") if tokens.expires_in is None else now + tokens.expires_in
+
+
+def _renew(tokens: Tokens, refresh: str | None, now: float) -> float:
+    """Return when tokens are to be renewed: 30 s ahead, of short-lived ones a quarter of their time."""
+    if refresh is None or tokens.expires_in is None:
+        return float("inf")
+    return now + tokens.expires_in - min(_AHEAD, tokens.expires_in / 4)
 
 
 def _scopes(tokens: Tokens, asked: list[str]) -> list[str]:

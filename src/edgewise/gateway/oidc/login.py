@@ -177,7 +177,7 @@ class Login:
         if left_out:
             _log.warning("%s: %d groups of a user are left out", self._client.name, left_out)
         if not self._logins.sealed:
-            kept.keep_tokens(session, tokens, tokens.id_token or "")
+            kept.keep_tokens(session, self._client, tokens, self._clock())
         try:
             cookies = await self._logins.commit(session, host)
         except LoginError as error:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from edgewise.gateway.oidc.records import Records
     from edgewise.gateway.oidc.verifying import Verifying
 
-AHEAD = 30.0
-"""Seconds before the end of an access token from which on it is renewed."""
 _LEASE = 30.0
 """Seconds: longer than the provider may take to answer."""
 _WAIT = 10.0
@@ -67,7 +65,7 @@ class Refreshing:
     def is_due(self, session: LoginSession, login: kept.Kept) -> bool:
         """Should this request see to new tokens? While the old ones are good, one request at a time does."""
         now = self._clock()
-        if not login.renewable or login.expires - AHEAD > now:
+        if login.renew > now:
             return False
         handle = self._logins.handle(session)
         if self._paused.get(handle, 0.0) > now:
@@ -100,7 +98,7 @@ class Refreshing:
                     return await self._renew(session, login, host)
                 finally:
                     await _let_go(engine, lease)
-            if login is None or login.expires - AHEAD > self._clock():  # the other one did it
+            if login is None or login.renew > self._clock():  # the other one did it
                 return session
             if login.expires > self._clock() or self._clock() > deadline:
                 return session
@@ -112,7 +110,7 @@ class Refreshing:
 
     async def _renew(self, session: LoginSession, login: kept.Kept | None, host: str) -> LoginSession:
         tokens = kept.tokens_of(session)
-        if login is None or tokens is None or tokens.refresh is None or login.expires - AHEAD > self._clock():
+        if login is None or tokens is None or tokens.refresh is None or login.renew > self._clock():
             return session
         handle = self._logins.handle(session)
         try:

@@ -108,7 +108,7 @@ class LoginWay:
         if self._token is not None:
             tokens = kept.tokens_of(session)
             if tokens is None or login.expires <= now:
-                return _NO_TOKEN if tokens is not None and login.renewable else None
+                return _NO_TOKEN if tokens is not None and tokens.refresh is not None else None
             exchange.forward_lines += b"%b%b\r\n" % (self._token, tokens.access.encode())
         key = (login.id, login.version)
         identity = self._known.get(key)
