@@ -20,7 +20,7 @@ name_argument = click.argument("name")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group("consumers", short_help="Add consumers, give them API keys and passwords, revoke them everywhere.")
+@click.group("consumers", short_help="Add consumers, give them credentials, revoke these.")
 def consumers_command() -> None:
     """About those who have credentials of their own, such as programs and partners.
 
