@@ -2,9 +2,9 @@
 
     python tools/limit_experiment.py [--only one,two,nodes] [--rate 1000] [--offered 5000] [--seconds 10]
 
-one: one worker. two: two workers of one node. nodes: two nodes of one worker each, which share a NATS server, with 70% of
-the load at the first. Each run is warmed up for two seconds, in which the first burst and what begins alone is over;
-then what is admitted is counted over `--seconds`. Exit status 1 where a run is more than 2% off the limit.
+one: one worker. two: two workers of one node. nodes: two nodes of one worker each, which share a NATS server, with 70%
+of the load at the first. Each run is warmed up for four seconds, in which the first burst is over and nodes find each
+other; then what is admitted is counted over `--seconds`. Exit status 1 where a run is more than 2% off the limit.
 
 A machine that cannot offer the load is told apart: how many were answered is printed with each run.
 """
@@ -41,7 +41,7 @@ respond = { body = "" }
 rate_limit = { rate = "RATE/s", by = "all", ALGORITHM }
 """
 HEAD = b"GET /limited HTTP/1.1\r\nHost: a\r\n\r\n"
-WARM_UP = 2.0
+WARM_UP = 4.0
 CLIENTS = 16
 """Connections to each node: enough for the kernel to spread them over its workers."""
 SPREAD = (0.7, 0.3)

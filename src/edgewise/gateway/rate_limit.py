@@ -29,6 +29,7 @@ _MOST_KNOWN = 32768
 """Keys whose rows a worker knows without a look."""
 _LEARNING = 0.5
 """Seconds that the first request of a quota's key waits at most to learn what was counted before."""
+_ROUNDING = 1e-6
 _LOGGED = 10.0
 """Seconds between two log lines of a limit that only tries."""
 _DRY_RUN = POLICIES.index("rate-limit-dry-run") + 1
@@ -117,7 +118,7 @@ class RateLimit:
             self._memory.changed[offset // self._memory.row.size] = 1
         if settings.told:
             reset = meter.reset(self._memory, offset, left, exchange.started)
-            exchange.answer_lines += self._fields[id(meter)].lines(int(left), reset)
+            exchange.answer_lines += self._fields[id(meter)].lines(int(left + _ROUNDING), reset)
         return None
 
     def give_back(self, exchange: Exchange) -> None:

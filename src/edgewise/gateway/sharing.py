@@ -102,18 +102,20 @@ class Sharing:
         if not self._speaks or self._opening is None:
             return
         rounds = 0
-        failing = False
+        alone = True
         while True:
-            await asyncio.sleep(_RETRY if failing else INTERVAL)
             rounds += 1
             try:
-                await self.exchange(await self.engine(), everything=failing or rounds % _FULL == 0)
+                await self.exchange(await self.engine(), everything=alone or rounds % _FULL == 0)
             except StateError as error:
-                if not failing:
+                if not alone or rounds == 1:
                     _log.warning("limits are this machine's alone at the moment: %s", error)
-                failing = True
+                alone = True
             else:
-                failing = False
+                if alone:
+                    _log.info("limits are counted together with what else uses the state engine")
+                alone = False
+            await asyncio.sleep(_RETRY if alone else INTERVAL)
 
     async def exchange(self, engine: StateEngine, *, everything: bool) -> None:
         """Tell what was admitted, learn what others admitted. Raises StateError where not all could be told."""
