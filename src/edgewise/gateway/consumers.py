@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgewise.contracts.identity import Identity
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _MOST_REMEMBERED = 16_384
 """API keys whose hash need not be computed again, of each generation of the memo."""
 _LONGEST = 256
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Consumer:
@@ -39,7 +41,7 @@ class Consumer:
         """Hashes of its passwords."""
         self.groups = frozenset(groups)
         self.scopes = frozenset(scopes)
-        self.claims = dict(claims or {})
+        self.claims = claims or _NOTHING
         self._identities: dict[str, Identity] = {}
 
     def identity(self, method: str) -> Identity:

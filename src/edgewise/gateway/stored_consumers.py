@@ -34,6 +34,8 @@ class StoredConsumers:
         """Changes with what is known."""
         self.loaded = asyncio.Event()
         """All were read once."""
+        self._revisions: dict[str, int] = {}
+        """Of what was read, by name; also of what could not be used."""
         self._lock = asyncio.Lock()
         """What is read of one consumer is taken before it is read again."""
         self._reread: set[str] = set()
@@ -74,6 +76,7 @@ class StoredConsumers:
     async def _follow(self, engine: StateEngine) -> None:
         """Read all, then what changes. Raises StateError."""
         self._heard = await engine.last(TOPIC)
+        self._revisions = dict.fromkeys(self._revisions, -1)  # they may be those of a history that is lost
         await self._read_all(engine)
         self._note_back()
         tasks = [asyncio.create_task(work(engine)) for work in (self._hear, self._look)]
@@ -110,27 +113,33 @@ class StoredConsumers:
 
     async def _read_all(self, engine: StateEngine) -> None:
         self._reread.clear()
-        found: dict[str, Entry] = {}
+        gone = set(self._revisions)
         after = ""
         while True:
             page = await engine.entries(PREFIX, after)
-            found |= {entry.key.removeprefix(PREFIX): entry for entry in page}
+            for entry in page:
+                name = entry.key.removeprefix(PREFIX)
+                gone.discard(name)
+                if name not in self._reread and self._revisions.get(name) != entry.revision:
+                    self._take(name, entry)
             if len(page) < PAGE:
                 break
             after = page[-1].key
-        for name in (self.named.keys() | found.keys()) - self._reread:
-            self._take(name, found.get(name))
+        for name in gone - self._reread:
+            self._take(name, None)
         self.loaded.set()
 
     # ---- what is known -----------------------------------------------------------------------------------------------
 
     def _take(self, name: str, entry: Entry | None) -> None:
         """Go by what was read of a name; None: there is no such consumer any more."""
+        self._revisions.pop(name, None)
         before = self.named.pop(name, None)
         if before is not None:
             for digest in before.digests:
                 self.by_digest.pop(digest, None)
         if entry is not None:
+            self._revisions[name] = entry.revision
             try:
                 consumer = _consumer(entry)
             except (StateError, ValueError) as error:

@@ -172,6 +172,11 @@ def test_more_consumers_than_a_page_holds_are_read() -> None:
             await write(engine, StoredConsumer(f"c{number}", 1.0), tell=False)
         await stored._read_all(engine)
         assert len(stored.named) == 2100
+        version = stored.version
+        await engine.delete(PREFIX + "c1500")
+        await stored._read_all(engine)
+        assert len(stored.named) == 2099
+        assert stored.version == version + 1
 
     followed(engine, test)
 
