@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from edgewise.config.types import LogPath, Method, Model, Name, Text
+from edgewise.config.consumers import check_scope
+from edgewise.config.types import LogPath, Method, Model, Name, Text, list_or_one
 
-Scope = Annotated[str, Field(pattern=r"^[!#-\[\]-~]+\z")]
-"""RFC 6749 section 3.3."""
+Scope = Annotated[str, AfterValidator(check_scope)]
 ClaimValue = str | bool | int | float
+ClaimValues = Annotated[
+    Annotated[ClaimValue, Tag("<one>")] | Annotated[list[ClaimValue], Field(min_length=1), Tag("<list>")],
+    Discriminator(list_or_one),
+]
 
 
 def rules_listed(value: Any) -> Any:
@@ -35,7 +39,7 @@ class AuthorizeRule(Model):
     """Groups of which the sender must be in one."""
     consumers: list[Text] = Field(default=[])
     """Consumers of which the sender must be one."""
-    claims: dict[Text, ClaimValue | list[ClaimValue]] = Field(default={})
+    claims: dict[Text, ClaimValues] = Field(default={})
     """Claims that must be so, by path: { "org.id" = 7, plan = ["pro", "team"], email = "*" }. A list: one of them is
     enough; "*": any value; a claim that is a list itself must have a value that is wanted."""
     anonymous: bool = False

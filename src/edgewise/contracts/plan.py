@@ -53,11 +53,11 @@ class Route:
 
     __slots__ = (
         "accel_internal", "accel_roots", "answer", "body_limit", "body_timeout", "buffer_request", "cache",
-        "call_limit", "client_edits", "compression", "decides", "device", "direct", "done", "early_hints",
-        "early_hints_http1", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index", "internal",
-        "name", "policies", "preserve_host", "progress", "request_filters", "response_edits", "response_filters",
-        "response_memos", "response_timeout", "rewrite", "rule", "spec", "split", "stripped", "telling",
-        "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
+        "call_limit", "client_edits", "compression", "decides", "default_fields", "device", "direct", "done",
+        "early_hints", "early_hints_http1", "fetching", "files", "filter_timeout", "forward_edits", "http2", "index",
+        "internal", "name", "policies", "preflights", "preserve_host", "progress", "request_filters",
+        "response_edits", "response_filters", "response_memos", "response_timeout", "rewrite", "rule", "spec", "split",
+        "stripped", "telling", "tunnel_lifetime", "tunnel_timeout", "upstream", "websocket",
     )  # fmt: skip
 
     def __init__(self, name: str, index: int) -> None:
@@ -83,8 +83,9 @@ class Route:
         self.rewrite: Callable[[RequestHead, Params, bytes], bytes] | None = None
         """(head, path parameters, scheme) -> target to forward; None: the target as matched."""
         self.forward_edits: tuple[tuple[str, bytes, bytes], ...] = ()
-        """(set | add | remove, lower-case name, value) on the request head."""
+        """(set | add | remove, lower-case name, line) on the request head, and (rename, lower-case name, new name)."""
         self.response_edits: tuple[tuple[str, bytes, bytes], ...] = ()
+        """The same on the head of an answer; (default, lower-case name, line) too, where it has none of that name."""
         self.device: Callable[[tuple[Field, ...]], bytes] | None = None
         """Tells the kind of device that sent a request, which servers are told."""
         self.client_edits: tuple[tuple[str, bytes, bytes], ...] = ()
@@ -95,6 +96,10 @@ class Route:
         """What requests must pass, in order, before filters run."""
         self.stripped: frozenset[bytes] = frozenset()
         """Lower-case names of fields that no client may send on: only policies speak in them."""
+        self.preflights = False
+        """It answers those of pages of other origins."""
+        self.default_fields: tuple[tuple[bytes, bytes], ...] = ()
+        """Fields of answers made here that have none of that name; for others they are in `response_edits`."""
         self.decides = False
         """It has policies that tell who asks, or what that one may."""
         self.rule: Callable[[Identity | None, bytes], str | None] | None = None

@@ -32,6 +32,8 @@ class Denial(NamedTuple):
     """Such as WWW-Authenticate and Retry-After."""
     reason: str = ""
     """For the log, where it may say more than `detail`."""
+    page: tuple[bytes, bytes] | None = None
+    """(Content-Type, content) that browsers get in place of the problem details."""
 
 
 Outcome: TypeAlias = Answer | Denial | None

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     """What carries one request to a server."""
 
 _INTERNAL_REDIRECTS = 8
-_HSTS = b"strict-transport-security"
 
 
 def begin(client: Downstream | Http2Stream, plan: Plan, grpc_timeout: bytes | None = None) -> None:
@@ -423,12 +422,17 @@ def answer(exchange: Exchange, response: Answer) -> None:
 
 
 def _secured(exchange: Exchange, response: Answer) -> Answer:
-    """Return an answer over TLS with Strict-Transport-Security, errors too (RFC 6797 section 7.1)."""
+    """Return an answer with the route's default fields, over TLS with Strict-Transport-Security too: errors as well
+    (RFC 6797 section 7.1)."""
     client = exchange.client
-    field = client.engine.table.hsts
-    if field is None or not client.tls or any(name.lower() == _HSTS for name, _ in response.fields):
+    hsts = client.engine.table.hsts
+    fields = exchange.route.default_fields
+    if hsts is not None and client.tls:
+        fields += (hsts,)
+    if not fields:
         return response
-    return response._replace(fields=(*response.fields, field))
+    names = {name.lower() for name, _ in response.fields}
+    return response._replace(fields=response.fields + tuple(field for field in fields if field[0].lower() not in names))
 
 
 def fail(exchange: Exchange, status: int, end: str, reason: str, *, retry_after: int = 1) -> None:

@@ -83,6 +83,9 @@ def _problem(exchange: Exchange, denial: Denial) -> Answer:
     """Return problem details (RFC 9457 section 3); a gRPC client is told `detail` in its own words."""
     if exchange.grpc is not None:
         return Answer(denial.status, (_TEXT, *denial.fields), denial.detail.encode())
+    if denial.page is not None:
+        content_type, content = denial.page
+        return Answer(denial.status, ((b"Content-Type", content_type), _NOT_KEPT, *denial.fields), content)
     problem = {
         "title": reason(denial.status).decode(),
         "status": denial.status,

@@ -19,6 +19,7 @@ from edgewise.router.filters import load_filters
 from edgewise.router.https import PlainMatch, TlsMatch, hsts_field, plain_routes, redirect_port
 from edgewise.router.match import Matcher, route_finder
 from edgewise.router.networks import within
+from edgewise.router.policies.browsers import PreflightMatch
 from edgewise.router.policies.building import Gateway, make_gateway
 from edgewise.router.policies.hosts import HostMatch
 from edgewise.router.policies.identity import add_telling
@@ -103,6 +104,8 @@ def build(
     if copies:
         match = host_match = HostMatch(match, {host: twins | logins.copies[host] for host, twins in copies.items()})
         own_routes += host_match.routes
+    if any(level.cors is not None for level in config.levels()):
+        match = PreflightMatch(match)
     contexts = contexts or _contexts(config, previous)
     unmatched = Route(UNMATCHED, rows[UNMATCHED])
     match_plain = match_tls = hsts = None

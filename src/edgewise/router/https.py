@@ -115,7 +115,8 @@ def _with_field(route: Route, field: tuple[bytes, bytes]) -> Route:
     twin = copy.copy(route)
     twin.response_memos = {}
     name, value = field
-    twin.response_edits = (*route.response_edits, ("set", name.lower(), name + b": " + value + b"\r\n"))
+    edit = ("set", name.lower(), name + b": " + value + b"\r\n")
+    twin.response_edits, twin.client_edits = (*route.response_edits, edit), (*route.client_edits, edit)
     answer = route.answer
     if answer is not None:
 

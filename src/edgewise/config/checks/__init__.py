@@ -37,7 +37,7 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_identity(data, directory)
     yield from check_cache(data, directory)
     yield from check_cluster(data, directory)
-    yield from check_policies(data)
+    yield from check_policies(data, directory)
     yield from check_transcode(data, directory)
     yield from check_oidc(data, directory)
     yield from check_consumers(data, directory)

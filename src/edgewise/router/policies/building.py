@@ -82,6 +82,11 @@ class Building:
     earlier: dict[str, Any] = field(default_factory=dict)
     """What builders of the same route left for later ones, by their key."""
 
+    def edit_answers(self, edits: tuple[tuple[str, bytes, bytes], ...]) -> None:
+        """Make these edits on what clients get, and not on what the cache keeps."""
+        self.route.client_edits += edits
+        self.route.response_edits += edits
+
 
 Builder: TypeAlias = "Callable[[Any, Building], Policy | None]"
 """(table of the policy, what it is made with) -> what requests pass; None where there is nothing to pass."""
