@@ -314,10 +314,14 @@ def _joined(request: RequestHead, name: bytes) -> bytes:
 
 
 def edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> list[bytes]:
-    """Apply (set | add | remove, lower-case name, line) edits to field lines."""
+    """Apply edits to field lines: (set | add | remove, lower-case name, line), (rename, lower-case name, new name)."""
     for action, name, line in edits:
+        prefix = name + b":"
+        if action == "rename":
+            renamed = len(name)
+            lines = [line + one[renamed:] if one[: renamed + 1].lower() == prefix else one for one in lines]
+            continue
         if action != "add":
-            prefix = name + b":"
             lines = [present for present in lines if not present.lower().startswith(prefix)]
         if action != "remove":
             lines.append(line)
@@ -352,7 +356,7 @@ class Responses:
         self._coding = coding
         """For answers that may be compressed."""
         plain = not (head_only or form or coding or route.response_filters or route.cache is not None)
-        edits_own = any(name in OWN for _, name, _ in route.response_edits)
+        edits_own = any(name in OWN or line.lower() in OWN for _, name, line in route.response_edits)
         self._prototypes = ResponsePrototypes(self._make, limits) if plain and not edits_own else None
 
     def find(self, head: bytes) -> ResponsePlan:
