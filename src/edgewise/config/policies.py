@@ -12,6 +12,7 @@ from edgewise.config.idempotency import Idempotency
 from edgewise.config.ip import Ip
 from edgewise.config.limits import Concurrency, RateLimit, RateLimits
 from edgewise.config.transcode import Transcode
+from edgewise.config.transform import Transform
 from edgewise.config.types import Model
 
 
@@ -45,6 +46,8 @@ class Policies(Model):
     """How many requests may be under way at once."""
     idempotency: Annotated[Idempotency | None, BeforeValidator(OFF_VALIDATOR)] = None
     """Requests that may be sent again under the same key."""
+    transform: Annotated[Transform | None, BeforeValidator(OFF_VALIDATOR)] = None
+    """Changes to requests and answers."""
 
     transcode: Annotated[Transcode | None, BeforeValidator(OFF_VALIDATOR)] = None
     """JSON over HTTP for servers that speak gRPC."""
