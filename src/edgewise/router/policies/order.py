@@ -12,6 +12,7 @@ from edgewise.router.policies.identity import telling
 from edgewise.router.policies.ip import ip
 from edgewise.router.policies.limits import early_concurrency, early_limits, late_concurrency, late_limits
 from edgewise.router.policies.transcode import transcode
+from edgewise.router.policies.transform import request_transform, response_transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ ORDER: tuple[tuple[str, Builder], ...] = (
     ("rate_limit", late_limits),
     ("concurrency", late_concurrency),
     ("idempotency", idempotency),
+    ("transform", request_transform),
+    ("transform", response_transform),
     ("transcode", transcode),
 )
 """Key of `config.policies.Policies` -> what makes a policy of its table; a key may stand at several places."""
