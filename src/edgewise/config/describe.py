@@ -29,7 +29,7 @@ from edgewise.config.schema import Model
 from edgewise.config.state import STATE_URL_VALIDATOR
 from edgewise.config.static import ENDING, NAME_BELOW_ROOT
 from edgewise.config.tls import HSTS_VALIDATOR, SWITCH_VALIDATOR
-from edgewise.config.transform import POINTER_VALIDATOR, TEMPLATE_VALIDATORS, VALUE_VALIDATOR
+from edgewise.config.transform import POINTER_VALIDATOR, TEMPLATE_VALIDATORS
 from edgewise.config.types import FILE_VALIDATORS
 from edgewise.config.upstreams import SERVER_VALIDATOR, TRUE_VALIDATOR
 
@@ -75,7 +75,6 @@ _VALIDATED: dict[Any, str] = {
     OFF_VALIDATOR: "`false` or table",
     **dict.fromkeys(TEMPLATE_VALIDATORS, "template"),
     POINTER_VALIDATOR: "pointer",
-    VALUE_VALIDATOR: "value",
     rules_listed: "`false`, table or list of tables",
     HSTS_VALIDATOR: "age or table",
     API_KEYS_VALIDATOR: "text or table",
@@ -89,7 +88,7 @@ _VALIDATED: dict[Any, str] = {
     check_scope: "scope",
     check_claim: "text",
 }
-_PLAIN: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`"}
+_PLAIN: dict[Any, str] = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Any: "value"}
 _PLURALS = {
     "address": "addresses",
     "address or table": "addresses or tables",
