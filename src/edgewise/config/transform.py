@@ -68,13 +68,12 @@ def _check_value(value: Any) -> Any:
 TEMPLATE_VALIDATORS = (_check_template, _check_field_template, _check_path_template)
 """What makes a text a template; known to the reference."""
 POINTER_VALIDATOR = _check_pointer
-VALUE_VALIDATOR = _check_value
 
 FieldTemplate = Annotated[str, AfterValidator(_check_field_template)]
 Template = Annotated[str, AfterValidator(_check_template)]
 PathTemplate = Annotated[str, AfterValidator(_check_path_template)]
 Pointer = Annotated[str, AfterValidator(POINTER_VALIDATOR)]
-Value = Annotated[Any, AfterValidator(VALUE_VALIDATOR)]
+Value = Annotated[Any, AfterValidator(_check_value)]
 
 
 class HeaderChanges(Model):

@@ -213,7 +213,10 @@ def _revise(exchange: Exchange, request: Request) -> None:
     """Give a request that a filter changed a plan of its own: the one in the memo serves other requests too."""
     plan = copy(exchange.plan)
     moved = (request.path, request.query) != _path_and_query(exchange)
-    head = _revised_head(request, plan.request, moved=moved)
+    head = _revised_head(request, plan.revised or plan.request, moved=moved)
+    if plan.revised is not None:  # what policies tell the server, the cache still goes by
+        own = tuple(field for field in plan.revised.fields if field.name in plan.route.stripped)
+        head = head.with_lines(head.lines.revised(before=head.fields + own, after=()))
     if plan.answer is not None or plan.file is not None:  # nothing is sent on; another path may lead to another file
         exchange.plan = plans.file_plan(plan, head, head.target) if moved and plan.file is not None else plan
         return
