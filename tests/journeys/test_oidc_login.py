@@ -404,7 +404,7 @@ class TestRefresh:
 
     def test_tokens_are_renewed_by_one_request_alone(self, site: Site) -> None:
         """The provider takes a refresh token that comes twice for theft, and ends the login."""
-        browser = site.logged_in()
+        browser = site.logged_in("carol")  # nobody logged her out in this very second
         old = self.token(browser.ask(f"{site.url}/staff/", Accept="*/*"))
         site.provider.change(ACCESS_TOKEN_EXPIRE_SECONDS=3600)
         before = site.provider.access_tokens()

@@ -1,6 +1,6 @@
 """A real OpenID Connect provider: django-oauth-toolkit, with a login form. `python oidc_provider.py PORT DIRECTORY`.
 
-DIRECTORY has `key.pem` (RSA) and gets the database. Users are alice and bob, with the password "secret". Clients are
+DIRECTORY has `key.pem` (RSA) and gets the database. Users are alice, bob and carol, with the password "secret". Clients are
 registered at /register (for tests alone), tokens made short-lived, users disabled and tokens revoked there too.
 """
 
@@ -152,7 +152,7 @@ def main() -> None:
     call_command("migrate", verbosity=0)
     from django.contrib.auth import get_user_model
 
-    for name in ("alice", "bob"):
+    for name in ("alice", "bob", "carol"):
         get_user_model().objects.create_user(name, password=PASSWORD)
     make_server("127.0.0.1", PORT, get_wsgi_application(), _Server, _Quiet).serve_forever()
 

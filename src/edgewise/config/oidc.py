@@ -11,8 +11,9 @@ from edgewise.config.problems import BadValue, show
 from edgewise.config.types import Duration, FieldName, FileName, Model, Text
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
-_ISSUER = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[!-\"$->@-~]*)?")
-_LOCAL = re.compile(r"http://(?:127\.0\.0\.1|localhost|\[::1\])(?::[0-9]{1,5})?(?:/[!-\"$->@-~]*)?")
+_ORIGIN = r"(?:https://[A-Za-z0-9.-]+|http://(?:127\.0\.0\.1|localhost|\[::1\]))(?::[0-9]{1,5})?"
+_ISSUER = re.compile(_ORIGIN + r"(?:/[!-\"$->@-~]*)?")
+_ENDPOINT = re.compile(_ORIGIN + r"(?:/[!-\"$-~]*)?")
 _SCOPE = re.compile(r"[!#-\[\]-~]{1,256}")
 _CLAIM = re.compile(r"[!-~]{1,128}")
 _CLAIMS = ("email", "email_verified", "name", "preferred_username", "acr", "amr", "auth_time")
@@ -38,14 +39,14 @@ def _return_path(text: str) -> str:
     return text if text == "/" else _path(text)
 
 
-def is_provider_url(text: str) -> bool:
-    """Is this the URL of a provider or of one of its endpoints: https, or http on this machine?"""
-    return len(text) <= 2048 and (_ISSUER.fullmatch(text) or _LOCAL.fullmatch(text)) is not None
+def is_endpoint(text: str) -> bool:
+    """Is this the URL of an endpoint of a provider: https, or http on this machine, without a fragment?"""
+    return len(text) <= 2048 and _ENDPOINT.fullmatch(text) is not None
 
 
 def _issuer(text: str) -> str:
     """Return an issuer (OpenID Connect Discovery 1.0 section 3). Raises BadValue."""
-    if not is_provider_url(text):
+    if len(text) > 1024 or not _ISSUER.fullmatch(text):
         expected = 'a URL such as "https://login.example.com/realms/staff"; http:// only to this machine'
         raise BadValue(f"{show(text)} is not an issuer", expected)
     return text

@@ -11,7 +11,7 @@ from urllib.parse import quote_plus, urlencode
 
 import msgspec
 
-from edgewise.config.oidc import is_provider_url
+from edgewise.config.oidc import is_endpoint
 from edgewise.contracts.policies import Fetched, FetchError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def read_metadata(document: dict[str, Any], issuer: str) -> Metadata:
 
 def _endpoint(document: dict[str, Any], key: str) -> str:
     url = document.get(key)
-    if not isinstance(url, str) or not is_provider_url(url):
+    if not isinstance(url, str) or not is_endpoint(url):
         raise ProviderError(f"its discovery document has no usable {key}")
     return url
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgewise.gateway.oidc.attempts import Attempts
@@ -22,21 +24,23 @@ if TYPE_CHECKING:
 class OidcLogins:
     """A `contracts.policies.Service`: it asks for the provider's keys ahead of time."""
 
-    def __init__(self, client: Client, logins: Logins, fetch: Fetch) -> None:
+    def __init__(self, client: Client, logins: Logins, fetch: Fetch, clock: Callable[[], float] = time.time) -> None:
+        """`clock` returns Unix time."""
         self._client = client
+        self._clock = clock
         self._logins = logins
         provider = Provider(client, fetch)
-        self._verifying = verifying = Verifying(client, provider, fetch)
-        attempts = Attempts(client, logins)
+        self._verifying = verifying = Verifying(client, provider, fetch, clock)
+        attempts = Attempts(client, logins, clock)
         records = Records(client, logins)
-        self._refreshing = Refreshing(client, provider, verifying, logins, records)
-        login = Login(client, provider, verifying, attempts, logins, records)
+        self._refreshing = Refreshing(client, provider, verifying, logins, records, clock)
+        login = Login(client, provider, verifying, attempts, logins, records, clock)
         logout = Logout(client, provider, verifying, logins, records)
         self._endpoints: tuple[Policy, ...] = (login.begin, login.finish, logout.leave, logout.told)
 
     def way(self, *, hides: bool) -> LoginWay:
         """Return the way to authenticate of a route."""
-        return LoginWay(self._client, self._logins, self._refreshing, hides=hides)
+        return LoginWay(self._client, self._logins, self._refreshing, hides=hides, clock=self._clock)
 
     @property
     def endpoints(self) -> tuple[tuple[str, Policy], ...]:
