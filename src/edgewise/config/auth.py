@@ -30,5 +30,7 @@ class Auth(Model):
     """Tokens of issuers: the name of a table of [jwt], or of several."""
     client_certificate: ClientCertificate | None = None
     """Certificates of TLS connections."""
+    signature: Name | None = None
+    """Signatures of requests with a shared secret (webhooks): the name of a table of [signatures]."""
     oidc: Name | None = None
     """Login at a provider with OpenID Connect: the name of a table of [oidc]."""

@@ -26,6 +26,7 @@ from edgewise.config.oidc import OIDC_VALIDATORS
 from edgewise.config.policies import OFF_VALIDATOR
 from edgewise.config.problems import show
 from edgewise.config.schema import Model
+from edgewise.config.signatures import SIGNATURE_VALIDATORS
 from edgewise.config.state import STATE_URL_VALIDATOR
 from edgewise.config.static import ENDING, NAME_BELOW_ROOT
 from edgewise.config.tls import HSTS_VALIDATOR, SWITCH_VALIDATOR
@@ -64,6 +65,7 @@ _VALIDATED: dict[Any, str] = {
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
     **JWT_VALIDATORS,
     **OIDC_VALIDATORS,
+    **SIGNATURE_VALIDATORS,
     SERVER_VALIDATOR: "address or table",
     STATE_URL_VALIDATOR: "URL",
     NAME_BELOW_ROOT: "name below the root",

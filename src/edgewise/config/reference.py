@@ -63,6 +63,7 @@ _NAMES = {
     "hosts": "hosts.HOST",
     "jwt": "jwt.NAME",
     "oidc": "oidc.NAME",
+    "signatures": "signatures.NAME",
     "consumers": "consumers.NAME",
 }
 

@@ -19,6 +19,7 @@ from edgewise.config.oidc import Oidc
 from edgewise.config.policies import Policies
 from edgewise.config.routes import HeaderEdits, Redirect, Respond, Route, RouteTimeouts, TunnelTimeouts
 from edgewise.config.sessions import Sessions
+from edgewise.config.signatures import Signature
 from edgewise.config.state import State
 from edgewise.config.static import Static
 from edgewise.config.tls import Acme, Certificate, ClientAuth, ExternalAccount, Hsts, Tls, TlsHost
@@ -170,6 +171,8 @@ class Config(Model):
     """Issuers whose tokens say who asks, by name."""
     oidc: dict[Name, Oidc] = Field(default={})
     """Providers that users log in at, by name."""
+    signatures: dict[Name, Signature] = Field(default={})
+    """How senders of webhooks and others sign their requests, by name."""
     identity: Identity = Identity()
     """How upstreams learn who asks."""
     consumers: dict[Name, Consumer] = Field(default={})

@@ -21,6 +21,7 @@ from edgewise.config.checks.oidc import check_oidc
 from edgewise.config.checks.policies import check_policies
 from edgewise.config.checks.routes import check_routes
 from edgewise.config.checks.sessions import check_sessions
+from edgewise.config.checks.signatures import check_signatures
 from edgewise.config.checks.tls import check_tls
 from edgewise.config.checks.transcode import check_transcode
 from edgewise.config.checks.upstreams import check_upstreams
@@ -44,3 +45,4 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_jwt(data, directory)
     yield from check_ip(data, directory)
     yield from check_certificates(data, directory)
+    yield from check_signatures(data, directory)

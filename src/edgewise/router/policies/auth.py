@@ -10,6 +10,7 @@ from edgewise.router.policies.certificates import client_certificate
 from edgewise.router.policies.consumers import api_keys, basic
 from edgewise.router.policies.jwt import jwt
 from edgewise.router.policies.oidc import oidc
+from edgewise.router.policies.signatures import signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = (
     ("basic", basic),
     ("jwt", jwt),
     ("client_certificate", client_certificate),
+    ("signature", signature),
     ("oidc", oidc),
 )
 """Key of `config.auth.Auth` -> what makes a way of its value. They are tried in this order."""
