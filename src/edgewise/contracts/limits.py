@@ -24,7 +24,8 @@ class LimitMemory:
     """Rows of keys, in sets of WAYS: a key is in the set that its mark says, or nowhere."""
 
     __slots__ = (
-        "cells", "changed", "held_sets", "holders", "marks", "own", "row", "rows", "sets", "under_way", "worker",
+        "alone", "cells", "changed", "held_sets", "holders", "marks", "own", "row", "rows", "sets", "under_way",
+        "worker",
     )  # fmt: skip
 
     def __init__(self, workers: int, rows: int = 131072, under_way: int = 32768) -> None:
@@ -32,6 +33,7 @@ class LimitMemory:
 
         Both are multiples of WAYS. Memory is taken as it is used.
         """
+        self.alone = workers == 1
         self.worker = 0
         self.own = ADMITTED
         """The cell of this worker in rows."""

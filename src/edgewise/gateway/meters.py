@@ -32,6 +32,8 @@ class Meter(Protocol):
     """Seconds in which those come again, rounded up."""
     kind: str
     """What must be equal for a count to go on when rates change."""
+    refills: bool
+    """Does it follow from what is left when all is there again?"""
 
     def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Count a request that costs `cost`, or tell how long it has to wait."""
@@ -50,9 +52,10 @@ class TokenBucket:
     moves when the bucket is full, and from there on what all workers took.
     """
 
-    __slots__ = ("_interval", "_tolerance", "kind", "limit", "window")
+    __slots__ = ("_interval", "_tolerance", "kind", "limit", "refills", "window")
 
     def __init__(self, rate: float, burst: int) -> None:
+        self.refills = True
         self.kind = f"bucket {rate:g} {burst}"
         self.limit = burst
         self._interval = 1.0 / rate
@@ -64,19 +67,19 @@ class TokenBucket:
         row = memory.row.unpack_from(memory.rows, offset)
         if row[0] != mark:
             return None
-        cell = offset >> 3
-        taken = sum(row[ADMITTED:]) * self._interval
+        interval, cells, cell, own = self._interval, memory.cells, offset >> 3, memory.own
+        taken = (row[ADMITTED] if memory.alone else sum(row[ADMITTED:])) * interval
         full = row[_BASE] + taken
         if full < now:
             full = now
-            memory.cells[cell + _BASE] = now - taken
-        full += cost * self._interval
+            cells[cell + _BASE] = now - taken
+        full += cost * interval
         left: float = now + self._tolerance - full
         if left < -_ROUNDING:
             return left
-        memory.cells[cell + STATE] = full
-        memory.cells[cell + memory.own] = row[memory.own] + cost
-        return left / self._interval if left > 0.0 else 0.0
+        cells[cell + STATE] = full
+        cells[cell + own] = row[own] + cost
+        return left / interval if left > 0.0 else 0.0
 
     def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
         """Take tokens that others gave away, below zero if need be."""
@@ -99,12 +102,13 @@ class SlidingWindow:
     may pass within the length of a window.
     """
 
-    __slots__ = ("_length", "kind", "limit", "window")
+    __slots__ = ("_length", "kind", "limit", "refills", "window")
 
     def __init__(self, limit: int, window: float) -> None:
         self.limit = limit
         self._length = window
         self.window = _whole(window)
+        self.refills = False
         self.kind = f"window {window:g}"
 
     def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
@@ -163,13 +167,14 @@ class Quota:
     The wall clock is asked once a window.
     """
 
-    __slots__ = ("_clock", "kind", "limit", "unit", "window")
+    __slots__ = ("_clock", "kind", "limit", "refills", "unit", "window")
 
     def __init__(self, limit: int, unit: str, clock: Callable[[], float] = time.time) -> None:
         """`unit`: a key of SECONDS, or "month"; `clock` in Unix seconds."""
         self.limit = limit
         self.unit = unit
         self.window = SECONDS.get(unit, 30 * 86400)
+        self.refills = False
         self.kind = f"quota {unit}"
         self._clock = clock
 

@@ -69,8 +69,8 @@ class RateLimit:
     """A limit of one route; limits of equal name and kind have the same counts."""
 
     __slots__ = (
-        "_fields", "_key", "_known", "_logged", "_memory", "_meter", "_rates", "_settings", "_shared", "_sharing",
-        "_varied",
+        "_cost", "_fields", "_key", "_known", "_logged", "_memory", "_meter", "_methods", "_rates", "_settings",
+        "_shared", "_sharing", "_varied", "strict",
     )  # fmt: skip
 
     def __init__(self, settings: RateSettings, rates: Rates, sharing: Sharing) -> None:
@@ -84,24 +84,21 @@ class RateLimit:
         self._shared = False
         for meter in rates.all():
             self._shared = sharing.share(settings.name, meter) and not settings.strict
+        self._methods, self._cost = settings.methods, settings.cost
+        self.strict = settings.strict
+        """Is each request counted by the engine before it is let through?"""
         self._fields = {
-            id(meter): LimitFields(settings.told, meter.limit, meter.window) for meter in rates.all() if settings.told
+            meter: LimitFields(settings.told, meter.limit, meter.window) for meter in rates.all() if settings.told
         }
         self._known: dict[tuple[Key, int] | Key, tuple[int, int]] = {}
         """Key -> where its row was, and its mark."""
         self._logged = 0.0
 
-    @property
-    def strict(self) -> bool:
-        """Is each request counted by the engine before it is let through?"""
-        return self._settings.strict
-
     def check(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
         """Count the request, or refuse it."""
-        settings = self._settings
-        if settings.methods and exchange.plan.request.method not in settings.methods:
+        if self._methods and exchange.plan.request.method not in self._methods:
             return None
-        if settings.strict:
+        if self.strict:
             return self._ask(exchange)
         meter = self._meter_of(exchange.identity) if self._varied else self._meter
         key = self._key(exchange)
@@ -109,17 +106,26 @@ class RateLimit:
         if known is None:
             return self._look(exchange, meter, key)
         offset, mark = known
-        left = meter.take(self._memory, offset, mark, exchange.started, settings.cost)
+        now = exchange.started
+        left = meter.take(self._memory, offset, mark, now, self._cost)
         if left is None:
             return self._look(exchange, meter, key)
         if left < 0.0:
             return self._refuse(exchange, meter, -left)
         if self._shared:
             self._memory.changed[offset // self._memory.row.size] = 1
-        if settings.told:
-            reset = meter.reset(self._memory, offset, left, exchange.started)
-            exchange.answer_lines += self._fields[id(meter)].lines(int(left + _ROUNDING), reset)
+        if self._fields:
+            exchange.answer_lines += self._lines(meter, int(left + _ROUNDING), offset, now)
         return None
+
+    def _lines(self, meter: Meter, left: int, offset: int, now: float) -> bytes:
+        """Return what clients are told; of a bucket, when it is full follows from what is left."""
+        fields = self._fields[meter]
+        if meter.refills:
+            return fields.get(left) or fields.add(left, left, meter.reset(self._memory, offset, left, now))
+        reset = meter.reset(self._memory, offset, left, now)
+        key = left << 32 | reset
+        return fields.get(key) or fields.add(key, left, reset)
 
     def give_back(self, exchange: Exchange) -> None:
         """The request that was counted is refused by another limit."""
@@ -129,7 +135,7 @@ class RateLimit:
         self._memory.cells[known[0] // 8 + self._memory.own] -= self._settings.cost
 
     def _applies(self, exchange: Exchange) -> bool:
-        return not self._settings.methods or exchange.plan.request.method in self._settings.methods
+        return not self._methods or exchange.plan.request.method in self._methods
 
     def _meter_of(self, identity: Identity | None) -> Meter:
         if identity is not None and self._varied:
@@ -176,8 +182,7 @@ class RateLimit:
         if count.value > meter.limit:
             return self._refuse(exchange, meter, wait)
         if self._settings.told:
-            left = int(meter.limit - count.value)
-            exchange.answer_lines += self._fields[id(meter)].lines(left, max(1, ceil(wait)))
+            exchange.answer_lines += self._fields[meter].add(-1, int(meter.limit - count.value), max(1, ceil(wait)))
         return None
 
     def _refuse(self, exchange: Exchange, meter: Meter, wait: float) -> Denial | None:
@@ -187,7 +192,7 @@ class RateLimit:
             return None
         seconds = max(1, ceil(wait))
         if settings.told:
-            exchange.answer_lines += self._fields[id(meter)].lines(0, seconds)
+            exchange.answer_lines += self._fields[meter].add(-1, 0, seconds)
         detail = f"More requests than the limit allows; the next may come in {seconds} s."
         return Denial(
             429, "rate-limit", detail, ((b"Retry-After", b"%d" % seconds),), f"over the limit {settings.name}"
