@@ -114,7 +114,6 @@ class MadeContent:
     __slots__ = ("_content", "upstream")
 
     complete: ClassVar[bool] = True
-    continued: ClassVar[bool] = True
     timed: ClassVar[bool] = True
     trailers: ClassVar[bytes] = b""
 
@@ -126,6 +125,9 @@ class MadeContent:
         """Return the content, which goes out right behind the head."""
         self.upstream = connection
         return self._content
+
+    def ask(self) -> None:
+        """The client has sent all that there is."""
 
     def rewind(self) -> bool:
         """It can be sent again."""
