@@ -63,7 +63,7 @@ class ApiKeys(Model):
     scheme: Token = "ApiKey"
     """In Authorization, what stands before the key; such as `"Bearer"`."""
     query: Token | None = None
-    """Parameter of the query with the key; queries are in logs and histories, so prefer a header."""
+    """Parameter of the query with the key; masked in the log, but queries are in histories too, so prefer a header."""
     cookie: Token | None = None
     """Cookie with the key."""
     realm: Realm = "edgewise"

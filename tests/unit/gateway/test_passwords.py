@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgewise.config import ConfigError, parse
 from edgewise.config.htpasswd import read_htpasswd
 from edgewise.config.passwords import scheme_of
 from edgewise.gateway.passwords import make_hash, matching, verify
@@ -79,6 +80,20 @@ def test_what_is_no_hash_or_takes_too_long_is_nobodys_password(text: str) -> Non
     assert scheme_of(text) is None
     assert not verify(text, b"sesame")
     assert read_htpasswd(f"alice:{text}".encode()).users == {}
+
+
+def test_without_the_library_the_check_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgewise.config.passwords.find_spec", lambda name: None)
+    toml = f'[consumers.mobile]\npasswords = ["{MADE["argon2"]}"]\n[[routes]]\nrespond = {{}}\n'
+    with pytest.raises(ConfigError, match=r"argon2 needs the extra 'passwords': pip install 'edgewise\[passwords\]'"):
+        parse(toml)
+    users, problems = read_htpasswd("\n".join(f"{name}:{text}" for name, text in MADE.items()).encode())
+    assert users.keys() == {"sha"}
+    assert [problem.partition(" needs")[0] for problem in problems] == [
+        "line 1: argon2",
+        "line 2: bcrypt",
+        "line 3: apr1",
+    ]
 
 
 @given(st.binary(max_size=200))
