@@ -65,15 +65,12 @@ class FixedKeys:
     version = 0
 
     def __init__(self, keys: KeySet) -> None:
-        self._keys = keys
-
-    def known(self, head: Head) -> tuple[Check, ...]:
-        """Return the checks of the keys that a token may mean."""
-        return self._keys.find(head)
+        self.known = keys.find
+        """Returns the checks of the keys that a token may mean."""
 
     async def find(self, head: Head) -> tuple[Check, ...]:
         """Return the same."""
-        return self._keys.find(head)
+        return self.known(head)
 
 
 class Jwks:

@@ -15,6 +15,8 @@ TYPES = frozenset(("", "jwt", "at+jwt"))
 """Of tokens that say who asks: those for other purposes have their own (RFC 8725 section 3.11, RFC 9068)."""
 _LAST_TIME = float(2**53)
 """Seconds beyond which a number is no time that anybody meant."""
+_NUMBERS = (int, float)
+"""Of a NumericDate (RFC 7519 section 2); a boolean is none."""
 _MOST_NAME = 256
 """Characters of whom a token names."""
 
@@ -65,17 +67,19 @@ def check_claims(claims: Mapping[str, Any], rules: Rules, now: float) -> float:
 
     `exp` is needed: a token without end could never be forgotten once it is stolen.
     """
-    ends = _time(claims, "exp")
-    if ends is None:
-        raise TokenError("The token has no end (exp).")
-    if now >= ends + rules.leeway:
+    ends: Any = claims.get("exp")
+    if type(ends) not in _NUMBERS or not 0 <= ends <= _LAST_TIME:
+        raise TokenError("The token has no end (exp) that is a number of seconds.")
+    leeway = rules.leeway
+    if now >= ends + leeway:
         raise TokenError("The token has expired.")
-    for name in ("nbf", "iat"):
-        begins = _time(claims, name)
-        if begins is not None and now < begins - rules.leeway:
+    for begins in (claims.get("nbf", 0), claims.get("iat", 0)):
+        if type(begins) not in _NUMBERS or not 0 <= begins <= _LAST_TIME:
+            raise TokenError("A time of the token (nbf, iat) is no number of seconds.")
+        if now < begins - leeway:
             raise TokenError("The token is not valid yet.")
     issuer = claims.get("iss")
-    if not isinstance(issuer, str) or issuer not in rules.issuers:
+    if type(issuer) is not str or issuer not in rules.issuers:
         raise TokenError("The token is of another issuer.")
     if rules.audiences and rules.audiences.isdisjoint(texts(claims.get("aud"))):
         raise TokenError("The token is for another audience.")
@@ -85,7 +89,7 @@ def check_claims(claims: Mapping[str, Any], rules: Rules, now: float) -> float:
     for path, wanted in rules.values:
         if not _is_one_of(claim(claims, path), wanted):
             raise TokenError("A claim of the token is not what it must be.")
-    return ends + rules.leeway
+    return float(ends + leeway)
 
 
 def identity_of(claims: Mapping[str, Any], naming: Naming, expires: float) -> Identity:
@@ -98,30 +102,38 @@ def identity_of(claims: Mapping[str, Any], naming: Naming, expires: float) -> Id
         consumer = claim(claims, naming.consumer)
         if not _is_name(consumer):
             raise TokenError("The token does not say which consumer's it is.")
-    groups = frozenset(group for path in naming.groups for group in texts(claim(claims, path)))
-    scopes = frozenset(word for path in naming.scopes for text in texts(claim(claims, path)) for word in text.split())
-    return Identity(name, "jwt", consumer=consumer, groups=groups, scopes=scopes, claims=claims, expires=expires)
+    groups = _all_texts(claims, naming.groups)
+    scopes = [word for text in _all_texts(claims, naming.scopes) for word in text.split()]
+    return Identity(
+        name,
+        "jwt",
+        consumer=consumer,
+        groups=frozenset(groups),
+        scopes=frozenset(scopes),
+        claims=claims,
+        expires=expires,
+    )
+
+
+def _all_texts(claims: Mapping[str, Any], paths: tuple[str, ...]) -> list[str]:
+    """Return what several claims hold together."""
+    found: list[str] = []
+    for path in paths:
+        value = claim(claims, path)
+        if value is not ABSENT:
+            found += texts(value)
+    return found
 
 
 def texts(value: object) -> list[str]:
     """Return a text, or the texts of a list, as a list."""
-    if isinstance(value, str):
-        return [value]
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
-
-
-def _time(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return a NumericDate (RFC 7519 section 2), None where there is none. Raises TokenError."""
-    if name not in claims:
-        return None
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LAST_TIME:
-        raise TokenError(f"The time {name} of the token is no number of seconds.")
-    return float(value)
+    if type(value) is list:
+        return [one for one in value if type(one) is str]
+    return [value] if type(value) is str else []
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _MOST_NAME and value.isprintable()
+    return type(value) is str and 0 < len(value) <= _MOST_NAME and value.isprintable()
 
 
 def _is_one_of(value: object, wanted: tuple[Value, ...]) -> bool:

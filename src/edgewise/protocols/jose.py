@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 from json import JSONDecoder
-from typing import Any, NoReturn
+from typing import Any
+
+import msgspec
 
 _STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 """To the alphabet that is read below; what is not of base64url is made something that is of none."""
@@ -39,12 +41,14 @@ def json_object(data: bytes) -> dict[str, Any]:
     ValueError, also for NaN, Infinity and what is nested too deeply.
     """
     try:
-        value = _decoder.decode(data.decode())
+        members = _decode(data)
+        if _encode(members) != data:  # as most issuers write it, nothing can stand there twice
+            _exact.decode(data.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("no JSON object")
-    return value
+    except msgspec.MsgspecError:
+        raise ValueError("no JSON object") from None
+    return members
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,8 +58,6 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
-_decoder = JSONDecoder(object_pairs_hook=_members, parse_constant=_no_constant)
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+_exact = JSONDecoder(object_pairs_hook=_members)

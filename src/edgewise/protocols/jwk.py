@@ -151,9 +151,7 @@ def thumbprint(members: dict[str, str]) -> str:
 # ---- keys of each type -----------------------------------------------------------------------------------------------
 
 
-def _public_key(
-    jwk: dict[str, Any],
-) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey:
+def _public_key(jwk: dict[str, Any]) -> PublicKey:
     kty, crv = jwk.get("kty"), jwk.get("crv")
     if kty == "RSA":
         return rsa.RSAPublicNumbers(_number(jwk, "e"), _number(jwk, "n")).public_key()
