@@ -81,7 +81,7 @@ class RequestContent:
     def feed_content(self, content: bytes, *, end: bool, trailers: bytes = b"") -> None:
         """Take what came in an HTTP/2 frame; its codec has checked and counted it."""
         self.complete = end
-        self.trailers = trailers
+        self.trailers = self._allowed(trailers) if trailers else trailers
         self._exchange.request_bytes += len(content)
         self._take(content)
 
@@ -116,8 +116,16 @@ class RequestContent:
         if decoder.done:
             self.complete = True
             self._client.buffer = decoder.rest
-            self.trailers = b"".join([field.line for field in decoder.trailers])
+            self.trailers = self._allowed(b"".join([field.line for field in decoder.trailers]))
         return content
+
+    def _allowed(self, trailers: bytes) -> bytes:
+        """Return trailers without those that only policies speak in: a server may take them for fields of the head."""
+        stripped = self._exchange.route.stripped
+        if not stripped:
+            return trailers
+        lines = trailers.splitlines(keepends=True)
+        return b"".join([one for one in lines if _name(one) not in stripped])
 
     def framed(self, content: bytes) -> bytes:
         """Return content as an HTTP/1.1 server gets it, with what ends it where nothing more follows."""
@@ -230,6 +238,11 @@ class RequestContent:
         if rate:
             slowest = self._started + timeout + self._exchange.request_bytes / rate
             self._client.deadline = min(self._client.deadline, slowest)
+
+
+def _name(line: bytes) -> bytes:
+    """Return the name of a field as a server may read it that takes "_" for "-"."""
+    return line.partition(b":")[0].lower().replace(b"_", b"-")
 
 
 def _too_long(most: int, policy: str) -> Refused:
