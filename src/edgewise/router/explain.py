@@ -20,6 +20,10 @@ from edgewise.proxy.plans import make_plan
 from edgewise.router.build import build, route_names
 from edgewise.router.caching import clearing
 from edgewise.router.match import Matcher
+from edgewise.router.policies.hosts import most_specific
+from edgewise.router.policies.levels import held
+from edgewise.router.policies.limits import limit_lines
+from edgewise.router.policies.logins import LOGIN_ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,11 +80,14 @@ def _head(method: str, authority: str, url: str, headers: Sequence[tuple[str, st
 
 
 def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, scheme: bytes) -> list[str]:
+    if plan.route.name.startswith(LOGIN_ROUTE):
+        return [f"route     {plan.route.name}", "answer    made at the edge: where logins begin, come back to or end"]
     if spec is None:
         assert plan.answer is not None
         allowed = [value.decode() for name, value in plan.answer.fields if name == b"Allow"]
         return [f"answer    {plan.answer.status}" + (f", Allow: {allowed[0]}" if allowed else ": no route matches")]
     lines = [f"route     {plan.route.name}"]
+    lines += limit_lines(held(config, spec, most_specific(plan.request.host.decode("latin-1"), config.hosts)))
     lines += _sessions(config, spec)
     lines.append(f"filters   {', '.join(spec.filters) or 'none'}")
     if plan.answer is not None:

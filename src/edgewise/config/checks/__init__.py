@@ -16,6 +16,7 @@ from edgewise.config.checks.consumers import check_consumers
 from edgewise.config.checks.identity import check_identity
 from edgewise.config.checks.ip import check_ip
 from edgewise.config.checks.jwt import check_jwt
+from edgewise.config.checks.limits import check_limits
 from edgewise.config.checks.listeners import check_listeners
 from edgewise.config.checks.oidc import check_oidc
 from edgewise.config.checks.policies import check_policies
@@ -44,5 +45,6 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_consumers(data, directory)
     yield from check_jwt(data, directory)
     yield from check_ip(data, directory)
+    yield from check_limits(data)
     yield from check_certificates(data, directory)
     yield from check_signatures(data, directory)

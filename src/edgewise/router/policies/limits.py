@@ -15,10 +15,14 @@ from edgewise.gateway.sharing import Sharing
 from edgewise.router.policies.building import Building
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgewise.config.limits import Concurrency as ConcurrencySpec
     from edgewise.contracts.policies import Policy
+    from edgewise.router.policies.levels import Held
 
 _Numbered = list[tuple[int, RateLimitSpec]]
+_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "month": "month"}
 
 
 def early_limits(spec: RateLimitSpec | list[RateLimitSpec], building: Building) -> Policy | None:
@@ -65,6 +69,42 @@ def burst_of(spec: RateLimitSpec, rate: Rate | None = None) -> int:
     if spec.burst is None:
         return max(1, spec.cost, round(rate.per_second))
     return max(1, spec.cost, round(spec.burst * rate.per_second / usual.per_second))
+
+
+def limit_lines(policies: Mapping[str, Held]) -> list[str]:
+    """Return what limits a request, for `edgewise explain`."""
+    lines = []
+    if "rate_limit" in policies:
+        spec, level = policies["rate_limit"]
+        place = "" if level == "route" else f" ({level})"
+        lines += [f"limit     {rate_words(one)}{place}" for _, one in numbered(spec)]
+    if "concurrency" in policies:
+        spec, level = policies["concurrency"]
+        lines.append(f"limit     {concurrency_words(spec)}{'' if level == 'route' else f' ({level})'}")
+    return lines
+
+
+def rate_words(spec: RateLimitSpec) -> str:
+    """Return a limit in words, for `edgewise explain`."""
+    rate = read_rate(spec.rate)
+    counted = {
+        "token_bucket": f", {burst_of(spec)} at once",
+        "sliding_window": " in a sliding window",
+        "fixed": " of the calendar, in UTC",
+    }[spec.counted]
+    words = f"{spec.rate} by {' and '.join(keys(spec.by))}: {rate.amount} requests a {_UNITS[rate.unit]}{counted}"
+    others = [f"{name} {other}" for rates in (spec.groups, spec.consumers) for name, other in rates.items()]
+    words += f"; {', '.join(others)}" if others else ""
+    words += f"; each costs {spec.cost}" if spec.cost > 1 else ""
+    words += f"; counted as {spec.name}" if spec.name is not None else ""
+    words += "; counted by the shared engine before each request" if spec.strict else ""
+    return words + ("; only tried" if spec.dry_run else "")
+
+
+def concurrency_words(spec: ConcurrencySpec) -> str:
+    """Return a limit of what is under way in words."""
+    named = f"; counted as {spec.name}" if spec.name is not None else ""
+    return f"at most {spec.limit} requests under way by {' and '.join(keys(spec.by))}, more get {spec.status}{named}"
 
 
 def _policy(limits: _Numbered, spec: RateLimitSpec | list[RateLimitSpec], building: Building) -> Policy | None:
