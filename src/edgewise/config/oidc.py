@@ -30,7 +30,7 @@ RESERVED = frozenset(
 def _path(text: str) -> str:
     """Return a path that is matched as it stands. Raises BadValue."""
     if not _PATH.fullmatch(text) or any(part in (".", "..") for part in text.split("/")):
-        raise BadValue(f"{show(text)} is not such a path", 'a path such as "/oauth2/callback"')
+        raise BadValue(f"{show(text)} is not a plain path", 'a path such as "/oauth2/callback"')
     return text
 
 

@@ -112,6 +112,9 @@ class Logout:
         if head.method != b"POST":
             return Answer(405, ((b"Allow", b"POST"),), b"")
         try:
+            if not await self._records.are_kept():
+                note(exchange, "without a state engine no session can be ended from elsewhere")
+                return _refused(501, "invalid_request")
             token = _token(head.get(b"content-type"), await _content(exchange))
             claims = await self._verifying.logout(token)
             if not await self._records.use("jti", claims["jti"]):

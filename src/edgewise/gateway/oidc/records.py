@@ -24,6 +24,10 @@ class Records:
         self._logins = logins
         self._prefix = f"oidc/{_hashed(client.registration)[:32]}"
 
+    async def are_kept(self) -> bool:
+        """Is there an engine, so that a provider's logout can end sessions?"""
+        return await self._logins.engine() is not None
+
     async def is_used(self, state: str) -> bool:
         """Did a login with this `state` succeed already?"""
         engine = await self._logins.engine()

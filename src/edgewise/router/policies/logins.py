@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from edgewise.contracts.policies import Policy
     from edgewise.router.policies.building import Gateway
 
+LOGIN_ROUTE = "(oidc "
+"""How the names of these routes begin."""
 _MOST_CONTENT = 65_536
 """Bytes of a logout token's form."""
 
@@ -70,7 +72,7 @@ def _specs(path: str, hosts: set[str | None]) -> list[RouteSpec]:
 def _route(
     config: Config, gateway: Gateway, spec: RouteSpec, counted: tuple[str, int], endpoint: Policy, host: str | None
 ) -> Route:
-    route = Route(f"(oidc {counted[0]})", counted[1])
+    route = Route(f"{LOGIN_ROUTE}{counted[0]})", counted[1])
     route.spec = spec
     route.body_limit = _MOST_CONTENT
     route.policies = (*early(route, held(config, spec, host), gateway), endpoint)
