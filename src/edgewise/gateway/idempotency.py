@@ -33,7 +33,7 @@ _log = logging.getLogger("edgewise.gateway")
 _NAME = "idempotency"
 _QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(rb"[!#-+\--:<-~]+")
-"""What most clients send, though the field is a String (RFC 9651 section 3.3.3): visible, no quotes, no list."""
+"""What most clients send, though the field is a String (RFC 9651 section 3.3.3): no quotes, commas or semicolons."""
 _ESCAPED = re.compile(rb'\\(["\\])')
 _LONGEST = 255
 _TRIES = 3
@@ -78,8 +78,9 @@ class Idempotency:
     def check(self, exchange: Exchange) -> Outcome | Awaitable[Outcome]:
         """Let the first request with a key through, and answer the others."""
         settings = self._settings
-        head = exchange.plan.request
-        if head.method not in settings.methods or exchange.grpc is not None or exchange.plan.upgrade is not None:
+        plan = exchange.plan
+        head = plan.request
+        if head.method not in settings.methods or exchange.grpc is not None or plan.upgrade is not None or plan.answer:
             return None
         values = [field.value for field in head.fields if field.name == settings.header]
         if not values:

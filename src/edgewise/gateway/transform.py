@@ -150,7 +150,7 @@ class ResponseTransform:
         if self._lines:
             exchange.answer_lines += lines_of(self._lines, known)
         plan = exchange.plan
-        if self._body is not None and exchange.grpc is None and plan.upgrade is None:
+        if self._body is not None and exchange.grpc is None and plan.upgrade is None and plan.file is None:
             if exchange.route.cache is not None and plan.request.get(b"range") is not None:
                 self._revise(exchange, None, b"", _RANGES)
             self._edit(exchange, _JsonEditor(self._body, known))

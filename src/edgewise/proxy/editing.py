@@ -95,6 +95,20 @@ class Editing(Interposed):
             self._pieces.append(piece)
         return self._conclude(end=True) if end else True
 
+    def close(self, *, cut: bool = False) -> None:
+        """Give the client up; one that got nothing yet of an answer that breaks off is told so in place of that."""
+        if (
+            cut
+            and self._response is not None
+            and self.own.end[:6] != "client"
+            and not isinstance(self.client, Interposed)
+        ):
+            response, self._response = self._response, None
+            self._failed = self.own.failure
+            self._refuse(response, end=True)
+        else:
+            super().close(cut=cut)
+
     def _pass(self, data: bytes, *, end: bool) -> bool:
         """Send on what was held, as it came, and all that follows."""
         self._response = None
@@ -121,8 +135,9 @@ class Editing(Interposed):
     def _refuse(self, response: ResponseHead, *, end: bool) -> bool:
         """The server's answer cannot be what the client should get."""
         exchange = self.own
-        exchange.status, exchange.end = 502, "edge-transform"
-        exchange.failure = f"the answer cannot be edited: {self._failed}"
+        exchange.status = 502
+        if not exchange.end:
+            exchange.end, exchange.failure = "edge-transform", f"the answer cannot be edited: {self._failed}"
         close = any(name == b"connection" and value == b"close" for name, value, _ in response.fields)
         head, content = render(error_answer(502), head_only=False, close=close, minor=exchange.plan.request.minor)
         self._count(len(head) + len(content))
