@@ -116,7 +116,8 @@ def _with_field(route: Route, field: tuple[bytes, bytes]) -> Route:
     twin.response_memos = {}
     name, value = field
     edit = ("set", name.lower(), name + b": " + value + b"\r\n")
-    twin.response_edits, twin.client_edits = (*route.response_edits, edit), (*route.client_edits, edit)
+    own = len(route.response_edits) - len(route.client_edits)
+    twin.response_edits = (*route.response_edits[:own], edit, *route.client_edits)
     answer = route.answer
     if answer is not None:
 

@@ -83,9 +83,10 @@ class Building:
     """What builders of the same route left for later ones, by their key."""
 
     def edit_answers(self, edits: tuple[tuple[str, bytes, bytes], ...]) -> None:
-        """Make these edits on what clients get, and not on what the cache keeps."""
-        self.route.client_edits += edits
-        self.route.response_edits += edits
+        """Make these edits on servers' answers, before the cache keeps them."""
+        route = self.route
+        own = len(route.response_edits) - len(route.client_edits)
+        route.response_edits = (*route.response_edits[:own], *edits, *route.client_edits)
 
 
 Builder: TypeAlias = "Callable[[Any, Building], Policy | None]"
