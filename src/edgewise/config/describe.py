@@ -14,6 +14,7 @@ from edgewise.config.authorize import rules_listed
 from edgewise.config.caching import CACHE_POLICY
 from edgewise.config.compress import MEDIA_TYPE
 from edgewise.config.consumers import check_api_key, check_claim, check_group, check_password_hash, check_scope
+from edgewise.config.cors import check_origin
 from edgewise.config.credentials import (
     API_KEYS_VALIDATOR,
     BASIC_VALIDATOR,
@@ -22,6 +23,7 @@ from edgewise.config.credentials import (
     USERS_VALIDATOR,
 )
 from edgewise.config.jwt import JWT_VALIDATORS
+from edgewise.config.maintenance import check_bypass_secret
 from edgewise.config.oidc import OIDC_VALIDATORS
 from edgewise.config.policies import OFF_VALIDATOR
 from edgewise.config.problems import show
@@ -54,6 +56,8 @@ _VALIDATED: dict[Any, str] = {
     rates.check_rate: "rate",
     values.check_import_path: "import path",
     values.check_srv: "SRV name",
+    check_origin: "origin",
+    check_bypass_secret: "secret",
     addresses.check_listen: "address",
     addresses.check_server: "address",
     patterns.check_host: "host name",

@@ -8,9 +8,13 @@ from pydantic import BeforeValidator, Field
 
 from edgewise.config.auth import Auth
 from edgewise.config.authorize import AuthorizeRule, rules_listed
+from edgewise.config.cors import Cors
 from edgewise.config.idempotency import Idempotency
 from edgewise.config.ip import Ip
 from edgewise.config.limits import Concurrency, RateLimit, RateLimits
+from edgewise.config.maintenance import Maintenance
+from edgewise.config.security_headers import SecurityHeaders
+from edgewise.config.tls import SWITCH_VALIDATOR
 from edgewise.config.transcode import Transcode
 from edgewise.config.transform import Transform
 from edgewise.config.types import Model
@@ -31,6 +35,12 @@ class Policies(Model):
     server: the nearest to the request holds, whole, in that order; `false` turns one off that stands farther away.
     """
 
+    cors: Annotated[Cors | None, BeforeValidator(SWITCH_VALIDATOR)] = None
+    """Pages of other origins that may use this: `true` for any, without the user's cookies, or a table."""
+    security_headers: Annotated[SecurityHeaders | None, BeforeValidator(SWITCH_VALIDATOR)] = None
+    """Fields that have browsers take more care: `true`, `false`, or a table."""
+    maintenance: Annotated[Maintenance | None, BeforeValidator(SWITCH_VALIDATOR)] = None
+    """Answer with 503 in place of the service: `true`, `false`, or a table."""
     ip: Annotated[Ip | None, BeforeValidator(OFF_VALIDATOR)] = None
     """From which addresses requests may come."""
     auth: Annotated[Auth | None, BeforeValidator(OFF_VALIDATOR)] = None

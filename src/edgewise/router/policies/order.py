@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from edgewise.router.policies.auth import auth
 from edgewise.router.policies.authorize import authorize
+from edgewise.router.policies.browsers import cors, security_headers
 from edgewise.router.policies.building import Building
 from edgewise.router.policies.idempotency import idempotency
 from edgewise.router.policies.identity import telling
 from edgewise.router.policies.ip import ip
 from edgewise.router.policies.limits import early_concurrency, early_limits, late_concurrency, late_limits
+from edgewise.router.policies.maintenance import maintenance
 from edgewise.router.policies.transcode import transcode
 from edgewise.router.policies.transform import request_transform, response_transform
 
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from edgewise.router.policies.levels import Held
 
 ORDER: tuple[tuple[str, Builder], ...] = (
+    ("cors", cors),
+    ("security_headers", security_headers),
+    ("maintenance", maintenance),
     ("ip", ip),
     ("rate_limit", early_limits),
     ("concurrency", early_concurrency),
