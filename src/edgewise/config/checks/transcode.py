@@ -49,7 +49,7 @@ def _check_route(path: Path, route: dict[str, Any], data: dict[str, Any]) -> Ite
     levels = [route.get("transcode"), *held]
     if not any(isinstance(spec, dict) for spec in levels) or route.get("transcode") is False:
         return
-    if route.get("upstream") is None and any(isinstance(one, dict) and one.get("reflection") for one in levels):
+    if isinstance(split, dict) and any(isinstance(one, dict) and one.get("reflection") for one in levels):
         told = "reflection asks the servers of one upstream, and the route splits its requests"
         yield Mistake((*path, "split"), told, "`descriptors`, or a route for each upstream")
     if not names:
@@ -61,5 +61,5 @@ def _check_route(path: Path, route: dict[str, Any], data: dict[str, Any]) -> Ite
         ):
             told = f"the servers of {show(name)} do not speak gRPC"
             yield Mistake((*path, "upstream"), told, '`protocol = "h2c"`, or "h2" with `tls = true`')
-    if route.get("cache"):
+    if isinstance(route.get("cache"), dict):
         yield Mistake((*path, "cache"), "answers of gRPC are not cached", "no `cache` where `transcode` holds")

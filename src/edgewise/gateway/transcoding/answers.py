@@ -9,8 +9,9 @@ import msgspec
 from edgewise.contracts.transcoding import Failure, Told, Untranslatable
 from edgewise.gateway.transcoding.paths import TemplateError
 from edgewise.protocols.grpc import Status, status_name
+from edgewise.protocols.protobuf.errors import MalformedMessage
 from edgewise.protocols.protobuf.messages import Field, MapField, Message
-from edgewise.protocols.protobuf.wire import DELIMITED, MalformedMessage, fields_of
+from edgewise.protocols.protobuf.wire import DELIMITED, fields_of
 
 if TYPE_CHECKING:
     from edgewise.protocols.protobuf.types import Types

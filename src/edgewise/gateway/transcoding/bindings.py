@@ -13,8 +13,9 @@ from edgewise.gateway.transcoding.http_rules import Rule
 from edgewise.gateway.transcoding.parameters import Parameter, Query, find_parameter
 from edgewise.gateway.transcoding.paths import Template, TemplateError, Variable, value_of
 from edgewise.protocols.grpc import Kind, encode_message
+from edgewise.protocols.protobuf.errors import InvalidValue
 from edgewise.protocols.protobuf.messages import Field, Message
-from edgewise.protocols.protobuf.wire import InvalidValue, encode_delimited
+from edgewise.protocols.protobuf.wire import encode_delimited
 
 HTTP_BODY = "google.api.HttpBody"
 _MOST_LINES = 10_000

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
+from edgewise.protocols.protobuf.errors import InvalidValue
 from edgewise.protocols.protobuf.messages import Field, Message, Singular
-from edgewise.protocols.protobuf.wire import InvalidValue, encode_delimited, encode_tag
+from edgewise.protocols.protobuf.wire import encode_delimited, encode_tag
 
 _DEEPEST = 32
 """Names in a field's path."""

@@ -12,7 +12,8 @@ from edgewise.gateway.transcoding.sources import TOOLS, make_transcoder
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.grpc import Status, status_name
 from edgewise.protocols.protobuf.descriptors import DescriptorError, bundled
-from edgewise.protocols.protobuf.wire import DELIMITED, MalformedMessage, encode_delimited, encode_tag, fields_of
+from edgewise.protocols.protobuf.errors import MalformedMessage
+from edgewise.protocols.protobuf.wire import DELIMITED, encode_delimited, encode_tag, fields_of
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor_pb2 import FileDescriptorProto

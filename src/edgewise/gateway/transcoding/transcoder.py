@@ -13,8 +13,8 @@ from edgewise.gateway.transcoding.http_rules import Rule, rules_of
 from edgewise.gateway.transcoding.paths import Paths, TemplateError, parse_template
 from edgewise.protocols.grpc import Kind
 from edgewise.protocols.protobuf.descriptors import DescriptorError, common_types
+from edgewise.protocols.protobuf.errors import InvalidValue
 from edgewise.protocols.protobuf.types import Style, Types
-from edgewise.protocols.protobuf.wire import InvalidValue
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import ServiceDescriptor

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
 from edgewise.protocols.protobuf.scalars import Boolean, Type
 from edgewise.protocols.protobuf.wire import (
     DEEPEST,
     DELIMITED,
     GROUP,
-    InvalidValue,
-    MalformedMessage,
     encode_delimited,
     encode_tag,
     encode_varint,

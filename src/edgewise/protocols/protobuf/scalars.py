@@ -10,17 +10,8 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from edgewise.protocols.protobuf.wire import (
-    DELIMITED,
-    FIXED32,
-    FIXED64,
-    VARINT,
-    InvalidValue,
-    MalformedMessage,
-    encode_varint,
-    read_size,
-    read_varint,
-)
+from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
+from edgewise.protocols.protobuf.wire import DELIMITED, FIXED32, FIXED64, VARINT, encode_varint, read_size, read_varint
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,39})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,399})(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,4})?")

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from edgewise.protocols.protobuf.wire import InvalidValue, MalformedMessage
+from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
 
 _TIMESTAMP = re.compile(
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"

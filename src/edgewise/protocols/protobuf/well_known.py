@@ -6,19 +6,11 @@ import base64
 import re
 from collections.abc import Callable
 
+from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
 from edgewise.protocols.protobuf.messages import Message
 from edgewise.protocols.protobuf.scalars import Double, Integer, Type, from_base64
 from edgewise.protocols.protobuf.times import read_duration, read_timestamp, write_duration, write_timestamp
-from edgewise.protocols.protobuf.wire import (
-    DEEPEST,
-    InvalidValue,
-    MalformedMessage,
-    encode_delimited,
-    encode_tag,
-    fields_of,
-    read_varint,
-    skip,
-)
+from edgewise.protocols.protobuf.wire import DEEPEST, encode_delimited, encode_tag, fields_of, read_varint, skip
 
 _INT64 = Integer(64, signed=True)
 _INT32 = Integer(32, signed=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from edgewise.protocols.protobuf.errors import MalformedMessage
+
 VARINT: Final = 0
 FIXED64: Final = 1
 DELIMITED: Final = 2
@@ -16,27 +18,6 @@ DEEPEST: Final = 100
 _LONGEST: Final = 70
 """Bits at which a varint of ten bytes ends."""
 _SHORT = tuple(bytes((number,)) for number in range(128))
-
-
-class MalformedMessage(ValueError):
-    """The bytes are no message of this type."""
-
-
-class InvalidValue(ValueError):
-    """A JSON value is none of this type; `path` leads to it within the message."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.path = ""
-        self.reason = reason
-
-    def within(self, step: str) -> None:
-        """Note that the value stands in the field, or at the index, `step`."""
-        joint = "." if self.path and not self.path.startswith("[") else ""
-        self.path = step + joint + self.path
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:

@@ -24,6 +24,8 @@ def transcode(spec: Transcode, building: Building) -> Policy | None:
     route = building.route
     if not route.http2:  # a level above holds for servers of HTTP/1 too
         return None
+    if route.spec.cache is not None:
+        raise ValueError(f"route {route.name}: answers of gRPC are not cached, and `transcode` holds for it")
     services, settings = tuple(spec.services), _settings(spec)
     share = building.gateway.share
     if spec.descriptors is None:

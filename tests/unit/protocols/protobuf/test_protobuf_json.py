@@ -11,8 +11,8 @@ from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
 from edgewise.protocols.protobuf.types import Style, Types
-from edgewise.protocols.protobuf.wire import InvalidValue, MalformedMessage
 from support.compiled_protos import message_class, pool
 from support.random_messages import messages
 
