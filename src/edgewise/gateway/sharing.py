@@ -7,6 +7,7 @@ too, which keeps them over restarts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
@@ -27,6 +28,8 @@ _SHARE = 0.01
 _MOST_DUE = 2000
 """Keys told to the engine at once."""
 _RETRY = 1.0
+_LAST = 1.0
+"""Seconds for what is told at the end."""
 _TRIES = 16
 """Of nodes that write the same month's count at the same moment."""
 _MONTH_TTL = 40 * 86400.0
@@ -97,10 +100,18 @@ class Sharing:
     # ---- telling -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Exchange counts until cancelled."""
+        """Exchange counts until cancelled; then tell what was not told yet."""
         await self._wanted.wait()
         if not self._speaks or self._opening is None:
             return
+        try:
+            await self._tell_on()
+        except asyncio.CancelledError:
+            with contextlib.suppress(StateError, TimeoutError):
+                await asyncio.wait_for(self.exchange(await self.engine(), everything=True), _LAST)
+            raise
+
+    async def _tell_on(self) -> None:
         rounds = 0
         alone = True
         while True:

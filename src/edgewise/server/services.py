@@ -10,6 +10,8 @@ from edgewise.contracts.policies import Service
 
 _PAUSE = 5.0
 """Seconds after which a service that failed is run again."""
+_LAST_WORDS = 2.0
+"""Seconds for what services do at their end."""
 _log = logging.getLogger("edgewise.gateway")
 
 
@@ -29,8 +31,11 @@ class Services:
             self._running[service] = self._loop.create_task(_run(service))
 
     def close(self) -> None:
-        """End all of them."""
+        """End all of them, once the loop has stopped; what they do when cancelled has a moment."""
+        ending = list(self._running.values())
         self.follow(())
+        if ending:
+            self._loop.run_until_complete(asyncio.wait(ending, timeout=_LAST_WORDS))
 
 
 async def _run(service: Service) -> None:
