@@ -222,6 +222,8 @@ def test_whoever_has_none_is_told_what_is_missing(
     [
         (f"/hidden?a=1&key={PLAIN}&%6bey={PLAIN}x&b=2", (f"X-API-Key: {PLAIN}",)),
         (f"/hidden?k%65y={PLAIN}", ()),
+        ("/hidden", (f"X-API-Key: {PLAIN}",)),
+        ("/hidden", (f"x-api-key: {PLAIN}", "Cookie: a=b")),
         ("/bearer", (f"Authorization: Bearer {PLAIN}",)),
         ("/bearer", ("Cookie: a=b", f"Authorization: Bearer {PLAIN}")),
         ("/bearer", (f"Authorization: Bearer {PLAIN}", "Cookie: a=b")),

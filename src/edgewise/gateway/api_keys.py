@@ -68,11 +68,16 @@ class ApiKeyAuthenticator:
 def header_reader(name: bytes) -> Reader:
     """Return what reads a header; `name` in lower case."""
 
+    prefix = name + b":"
+    length = len(prefix)
+
     def read(request: RequestHead) -> list[bytes]:
         lines = request.lines
         found = [field.value for field in lines.before if field.name == name]
         if lines.after:
             found += [field.value for field in lines.after if field.name == name]
+        if request.secret[:length].lower() == prefix:
+            found.append(request.secret[length:].strip(b" \t\r\n"))
         return found
 
     return read

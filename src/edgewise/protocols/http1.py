@@ -148,14 +148,17 @@ _STATUS_LINES: Memo[tuple[int, int, bytes]] = Memo(_status_line, entries=64, lon
 
 
 def _field_lines(head: bytes, at: int) -> tuple[FieldLines, bytes]:
-    """Return the field lines from `at` on, and apart from them the last Cookie, else the last Authorization."""
+    """Return the field lines from `at` on, and apart from them the last Cookie, else Authorization, else X-API-Key."""
     value = 8
     start = head.rfind(b"\r\nCookie:", at - 2) + 2  # from the end, where browsers have it
     if start < 2:
         value = 15
         start = head.rfind(b"\r\nAuthorization:", at - 2) + 2
         if start < 2:
-            return LINES[head[at:]], b""
+            value = 11
+            start = head.rfind(b"\r\nX-API-Key:", at - 2) + 2
+            if start < 2:
+                return LINES[head[at:]], b""
     end = head.find(b"\r\n", start)
     secret = head[start:end]
     secret = head[start : end + 2] if _is_as_sent(secret, value) else parse_field(secret).line

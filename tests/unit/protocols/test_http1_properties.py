@@ -32,7 +32,7 @@ NAMES = st.one_of(
     TOKENS,
     st.sampled_from([
         "Cookie", "cookie", "Authorization", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Expect",
-        "Host", "TE", "Accept",
+        "Host", "TE", "Accept", "X-API-Key", "x-api-key",
     ]),
 )  # fmt: skip
 USUAL_VALUES = st.sampled_from(
@@ -44,6 +44,7 @@ SOUND_LINES = st.sampled_from([
     "Cookie: a=b", "cookie:c", "Authorization: Bearer x", "Content-Length: 5", "content-length:0", "Accept: */*",
     "Transfer-Encoding: Chunked", "Connection: close", "Connection: keep-alive, x", "Connection: upgrade",
     "Upgrade: websocket", "Upgrade: h2c", "Expect: 100-continue", "X: \t y ", "X-Empty:", "accept: a, b", "x_y: \"z\"",
+    "X-API-Key: k", "X-Api-Key:k", "Connection: x-api-key",
 ])  # fmt: skip
 FIELD_LINES = st.one_of(SOUND_LINES, SOUND_LINES, SOUND_LINES, ODD_LINES)
 SEGMENTS = st.sampled_from(["a", "", ".", "..", "%2e", "%41", "%c3%A9", "b;c=d", "~", "x|y"])
@@ -168,7 +169,7 @@ def test_no_control_byte_gets_through_wherever_it_is_put(head: bytes, at: int, j
         assert re.fullmatch(rb"[!-~]+", parsed.target)
 
 
-@pytest.mark.parametrize("secret", ["Cookie", "cookie", "Authorization", "Proxy-Authorization", "X-Api-Key"])
+@pytest.mark.parametrize("secret", ["Cookie", "cookie", "Authorization", "Proxy-Authorization", "X-Api-Key", "X-API-Key"])
 def test_no_secret_is_remembered(secret: str) -> None:
     forget()
     for order in ("A: b\r\n{}: hush\r\n", "{}: hush\r\nA: b\r\n", "Cookie: x\r\n{}: hush\r\n"):

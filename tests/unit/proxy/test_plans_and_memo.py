@@ -50,7 +50,7 @@ upstream = "app"
 NAMES = (
     "Accept", "Cookie", "X-Gone", "X_Under", "Via", "traceparent", "tracestate", "X-Forwarded-For", "Expect",
     "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Connection", "Upgrade", "TE", "Content-Length", "Proxy",
-    "Transfer-Encoding", "X-Hop", "Authorization",
+    "Transfer-Encoding", "X-Hop", "Authorization", "X-API-Key",
 )  # fmt: skip
 VALUES = (
     "", "a", "chunked", "0", "5", "close", "keep-alive", "upgrade, x-hop", "x-hop", "websocket", "100-continue",
@@ -104,7 +104,7 @@ def test_what_is_refused_is_never_remembered(head: bytes) -> None:
 targets = st.sampled_from(
     ["/", "/items/7?a=b", "/old/x?y", "/posts", "/a/../items/%37", "/items/8", "*", "http://a.test/x"]
 )
-secrets = st.sampled_from(["", "Cookie: a=b\r\n", "Cookie:a \r\n", "Cookie: \xe9\r\n", "Authorization: x\r\n"])
+secrets = st.sampled_from(["", "Cookie: a=b\r\n", "Cookie:a \r\n", "Cookie: \xe9\r\n", "Authorization: x\r\n", "X-API-Key: x\r\n"])
 lines = fields.map(lambda fields: "".join(f"{n}: {v}\r\n" for n, v in fields))
 
 
