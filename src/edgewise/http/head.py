@@ -27,8 +27,8 @@ class Field(NamedTuple):
 class FieldLines:
     """The field lines of a request head and all that follows from them: one record for every head that has them.
 
-    A line that is a secret (the last Cookie, else the last Authorization, else the last X-API-Key) is not among them: it
-    belongs to its head alone, and goes between `before` and `after`.
+    A line that is a secret (the last Cookie, else the last Authorization, else the last X-API-Key) is not among them:
+    it belongs to its head alone, and goes between `before` and `after`.
     """
 
     __slots__ = (

@@ -169,7 +169,9 @@ def test_no_control_byte_gets_through_wherever_it_is_put(head: bytes, at: int, j
         assert re.fullmatch(rb"[!-~]+", parsed.target)
 
 
-@pytest.mark.parametrize("secret", ["Cookie", "cookie", "Authorization", "Proxy-Authorization", "X-Api-Key", "X-API-Key"])
+@pytest.mark.parametrize(
+    "secret", ["Cookie", "cookie", "Authorization", "Proxy-Authorization", "X-Api-Key", "X-API-Key"]
+)
 def test_no_secret_is_remembered(secret: str) -> None:
     forget()
     for order in ("A: b\r\n{}: hush\r\n", "{}: hush\r\nA: b\r\n", "Cookie: x\r\n{}: hush\r\n"):

@@ -104,7 +104,9 @@ def test_what_is_refused_is_never_remembered(head: bytes) -> None:
 targets = st.sampled_from(
     ["/", "/items/7?a=b", "/old/x?y", "/posts", "/a/../items/%37", "/items/8", "*", "http://a.test/x"]
 )
-secrets = st.sampled_from(["", "Cookie: a=b\r\n", "Cookie:a \r\n", "Cookie: \xe9\r\n", "Authorization: x\r\n", "X-API-Key: x\r\n"])
+secrets = st.sampled_from(
+    ["", "Cookie: a=b\r\n", "Cookie:a \r\n", "Cookie: \xe9\r\n", "Authorization: x\r\n", "X-API-Key: x\r\n"]
+)
 lines = fields.map(lambda fields: "".join(f"{n}: {v}\r\n" for n, v in fields))
 
 
