@@ -10,6 +10,7 @@ from edgewise.cache.route import HttpCache
 from edgewise.contracts.files import Representation
 from edgewise.contracts.plan import Plan
 from edgewise.contracts.table import Table
+from edgewise.gateway.cors import preflight_method
 from edgewise.http.head import CHUNKED
 from edgewise.http.masking import Masking
 from edgewise.http.preconditions import outcome
@@ -20,7 +21,9 @@ from edgewise.proxy.plans import make_plan
 from edgewise.router.build import build, route_names
 from edgewise.router.caching import clearing
 from edgewise.router.match import Matcher
+from edgewise.router.policies.explaining import policy_lines
 from edgewise.router.policies.hosts import most_specific
+from edgewise.router.policies.identity import told_names
 from edgewise.router.policies.levels import held
 from edgewise.router.policies.limits import limit_lines
 from edgewise.router.policies.logins import LOGIN_ROUTE
@@ -51,7 +54,8 @@ def explain(config: Config, method: str, url: str, headers: Sequence[tuple[str, 
         plan = make_plan(table, head, (parts.scheme or "http").encode(), trusted=False)
     except ProtocolError as error:
         return "\n".join([*lines, "", f"refused   {error.status}: {error.detail} (no route is looked at)"])
-    verdicts = Matcher(config.routes).why(request.host, request.path, request.method, request.query, request)
+    asked = (plan.route.preflights and preflight_method(request)) or request.method
+    verdicts = Matcher(config.routes).why(request.host, request.path, asked, request.query, request)
     names = route_names(config)
     lines += ["", "routes    most specific first"]
     for verdict in verdicts[:_CANDIDATES]:
@@ -59,7 +63,7 @@ def explain(config: Config, method: str, url: str, headers: Sequence[tuple[str, 
         lines.append(f"  {mark} {names[verdict.route]}  [{verdict.host} {verdict.path}]  {verdict.reason}")
     if len(verdicts) > _CANDIDATES:
         lines.append(f"     ... and {len(verdicts) - _CANDIDATES} more")
-    spec = next((config.routes[verdict.route] for verdict in verdicts if verdict.matched), None)
+    spec: RouteSpec | None = plan.route.spec
     if config.tls.redirect and parts.scheme == "http":
         lines += ["", "redirect  308 to https, where the host has a certificate (tls.redirect); else:"]
     scheme = (parts.scheme or "http").encode()
@@ -87,7 +91,11 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, s
         allowed = [value.decode() for name, value in plan.answer.fields if name == b"Allow"]
         return [f"answer    {plan.answer.status}" + (f", Allow: {allowed[0]}" if allowed else ": no route matches")]
     lines = [f"route     {plan.route.name}"]
-    lines += limit_lines(held(config, spec, most_specific(plan.request.host.decode("latin-1"), config.hosts)))
+    host = most_specific(plan.request.host.decode("latin-1"), config.hosts)
+    lines += policy_lines(config, spec, host)
+    if plan.route.preflights and preflight_method(plan.request) is not None:
+        return [*lines, "answer    to a preflight, by cors"]
+    lines += limit_lines(held(config, spec, host))
     lines += _sessions(config, spec)
     lines.append(f"filters   {', '.join(spec.filters) or 'none'}")
     if plan.answer is not None:
@@ -103,7 +111,7 @@ def _outcome(config: Config, table: Table, plan: Plan, spec: RouteSpec | None, s
     for name in [spec.upstream] if spec.upstream is not None else list(spec.split):
         share = f" ({spec.split[name]} of {sum(spec.split.values())})" if spec.split else ""
         lines += _upstream(name, share, config.upstreams[name])
-    lines += _sent(plan)
+    lines += _sent(plan, told_names(config, asked="auth" in held(config, spec, host) or spec.session is not None))
     lines += _told(spec)
     lines += [f"hint      103 before a server is asked: Link: {link}" for link in spec.early_hints]
     if spec.compress is not None:
@@ -203,7 +211,7 @@ def _sessions(config: Config, spec: RouteSpec) -> list[str]:
     return lines
 
 
-def _sent(plan: Plan) -> list[str]:
+def _sent(plan: Plan, told: list[str]) -> list[str]:
     added = b"X-Request-ID: <new>\r\ntraceparent: 00-<trace id>-<span id>-00\r\n"
     if plan.trace is not None:
         trace_id, flags = plan.trace
@@ -212,7 +220,8 @@ def _sent(plan: Plan) -> list[str]:
         added = b"grpc-timeout: <what is left>\r\n" + added
     sent = plan.head + added + b"X-Forwarded-For: <client address>\r\nX-Forwarded-Proto: <http or https>"
     first, *rest = sent.decode("latin-1").split("\r\n")
-    return [f"sends     {first}", *(f"          {line}" for line in rest if line)]
+    lines = [f"sends     {first}", *(f"          {line}" for line in rest if line)]
+    return lines + [f"          {name}: <of who asks>" for name in told]
 
 
 def _limits(config: Config, spec: RouteSpec, plan: Plan) -> list[str]:

@@ -39,6 +39,13 @@ REQUESTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
     "session_none": ("GET", "http://shop.example.com/", [("X-User", "root")]),
     "session_optional": ("GET", "http://shop.example.com/login", []),
     "session_token": ("POST", "http://shop.example.com/orders/", [("Content-Length", "2")]),
+    "policies": ("GET", "https://api.example.com/orders/1", []),
+    "policies_of_no_host": ("GET", "https://other.example/items", [("X-User", "root"), ("x_groups", "admins")]),
+    "policies_preflight": (
+        "OPTIONS",
+        "https://api.example.com/orders/1",
+        [("Origin", "https://app.example.com"), ("Access-Control-Request-Method", "PUT")],
+    ),
     "nothing": ("GET", "http://other.example.com/new", []),
     "refused": ("GET", "http://shop.example.com/api/%2e%2e%2fadmin", []),
 }
@@ -47,9 +54,11 @@ REQUESTS: dict[str, tuple[str, str, list[tuple[str, str]]]] = {
 @pytest.mark.parametrize("name", REQUESTS)
 def test_explain_says_what_it_said(name: str) -> None:
     method, url, headers = REQUESTS[name]
-    config = GOLDEN / ("sessions.toml" if name.startswith("session") else "shop.toml")
+    kind = name.partition("_")[0]
+    config = GOLDEN / ({"session": "sessions.toml", "policies": "policies.toml"}.get(kind, "shop.toml"))
     text = explain(load(config, environ={}), method, url, headers) + "\n"
     golden = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
+    assert "must-see" not in text

@@ -126,4 +126,4 @@ def test_explain_tells_the_limits_and_where_they_stand(config: Config) -> None:
     assert 'limit     10/d by consumer: 10 requests a day of the calendar, in UTC (hosts."api.example.com")' in text
     text = explain(config, "GET", "http://b/own")
     assert "limit     at most 1 requests under way by all, more get 429" in text
-    assert "limit" not in explain(config, "GET", "http://b/free")
+    assert "\nlimit" not in explain(config, "GET", "http://b/free")

@@ -39,6 +39,14 @@ def add_telling(route: Route, config: Config, gateway: Gateway) -> None:
         route.telling = gateway.share(("telling", writer, audience), lambda: Telling(writer, names, audience))
 
 
+def told_names(config: Config, *, asked: bool) -> list[str]:
+    """Return the fields by which servers of a route may learn who asks, where that is `asked`."""
+    spec = config.identity
+    if not asked or spec.format == "none":
+        return []
+    return [spec.jwt_field] if spec.format == "jwt" else [name for name in spec.fields if name != spec.jwt_field]
+
+
 def telling(spec: Any, building: Building) -> Policy | None:
     """Return the policy behind `auth` that tells upstreams who was verified."""
     told = building.route.telling

@@ -23,7 +23,7 @@ class Held(NamedTuple):
 def held(config: Config, route: Route, host: str | None = None) -> dict[str, Held]:
     """Return the policies of a route for requests to a host of `config.hosts`, None for all other requests."""
     found: dict[str, Held] = {}
-    for level, policies in reversed(_levels(config, route, host)):
+    for level, policies in reversed(levels(config, route, host)):
         for key in policies.model_fields_set & Policies.model_fields.keys():
             spec = getattr(policies, key)
             if spec is None:
@@ -33,7 +33,7 @@ def held(config: Config, route: Route, host: str | None = None) -> dict[str, Hel
     return found
 
 
-def _levels(config: Config, route: Route, host: str | None) -> list[tuple[str, Policies]]:
+def levels(config: Config, route: Route, host: str | None) -> list[tuple[str, Policies]]:
     """Return the tables, the nearest first. Upstreams of a split have equal policies: `config.checks` sees to it."""
     levels: list[tuple[str, Policies]] = [("route", route)]
     name = route.upstream or next(iter(route.split), None)
