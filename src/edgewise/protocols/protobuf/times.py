@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import date, time
+from time import gmtime
 from typing import Final
 
 from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
@@ -13,7 +14,7 @@ _TIMESTAMP = re.compile(
     r"(?:Z|([+-])([0-9]{2}):([0-9]{2}))"
 )
 _DURATION = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH = date(1970, 1, 1).toordinal()
 _FIRST: Final = -62135596800
 """0001-01-01T00:00:00Z."""
 _LAST: Final = 253402300799
@@ -28,29 +29,34 @@ def read_timestamp(text: str) -> tuple[int, int]:
     match = _TIMESTAMP.fullmatch(text)
     if match is None:
         raise InvalidValue("not a time as RFC 3339 has it")
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    year, month, day, hours, minutes, second = match.group(1, 2, 3, 4, 5, 6)
     try:
-        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH
+        clock = time(int(hours), int(minutes), int(second))
     except ValueError:
         raise InvalidValue("no such time") from None
-    seconds = int((moment - _EPOCH).total_seconds())
+    seconds = days * 86400 + clock.hour * 3600 + clock.minute * 60 + clock.second
     if match[8]:
-        hours, minutes = int(match[9]), int(match[10])
-        if hours > 23 or minutes > 59:
-            raise InvalidValue("no such offset")
-        offset = hours * 3600 + minutes * 60
-        seconds += offset if match[8] == "-" else -offset
+        seconds += _offset(match)
     if not _FIRST <= seconds <= _LAST:
         raise InvalidValue("time out of range")
     return seconds, _nanos(match[7])
+
+
+def _offset(match: re.Match[str]) -> int:
+    """Return the seconds by which UTC is ahead of a local time."""
+    hours, minutes = int(match[9]), int(match[10])
+    if hours > 23 or minutes > 59:
+        raise InvalidValue("no such offset")
+    return (1 if match[8] == "-" else -1) * (hours * 3600 + minutes * 60)
 
 
 def write_timestamp(seconds: int, nanos: int) -> str:
     """Return the text of a time. Raises MalformedMessage where it has none."""
     if not (_FIRST <= seconds <= _LAST and 0 <= nanos < _NANOS):
         raise MalformedMessage("a time out of range")
-    moment = _EPOCH + timedelta(seconds=seconds)
-    return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}{_fraction(nanos)}Z"
+    year, month, day, hour, minute, second, *_ = gmtime(seconds)
+    return f"{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{_fraction(nanos)}Z"
 
 
 def read_duration(text: str) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
+from typing import Final
 
 from edgewise.protocols.protobuf.errors import InvalidValue, MalformedMessage
 from edgewise.protocols.protobuf.messages import Message
@@ -15,6 +16,7 @@ from edgewise.protocols.protobuf.wire import DEEPEST, encode_delimited, encode_t
 _INT64 = Integer(64, signed=True)
 _INT32 = Integer(32, signed=True)
 _DOUBLE = Double()
+_WORD: Final = 1 << 64
 _CAMEL = re.compile(r"[A-Z]")
 _SNAKE = re.compile(r"_([a-z])")
 _MASK = re.compile(r"[a-zA-Z0-9_.,]*")
@@ -52,12 +54,22 @@ class Moment(Special):
     def read(self, data: bytes, at: int, end: int, depth: int) -> object:
         """Raises MalformedMessage."""
         seconds = nanos = 0
-        for tag, start, _ in fields_of(data, at, end):
+        while at < end:
+            tag, at = read_varint(data, at)
             if tag == 0x08:
-                seconds = int(str(_INT64.decode(data, start, end, 0)[0]))
+                seconds, at = _read_signed(data, at)
             elif tag == 0x10:
-                nanos = int(str(_INT32.decode(data, start, end, 0)[0]))
+                nanos, at = _read_signed(data, at)
+            else:
+                at = skip(data, at, end, tag, depth)
+        if at != end:
+            raise MalformedMessage("a field is longer than its message")
         return self._write(seconds, nanos)
+
+
+def _read_signed(data: bytes, at: int) -> tuple[int, int]:
+    number, at = read_varint(data, at)
+    return (number - _WORD if number >= _WORD >> 1 else number), at
 
 
 class FieldMask(Special):
