@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 AGE = 600.0
 """Seconds that a login may take."""
-_MOST = 6
+_MOST = 5
 """Logins under way of a browser; of more, the oldest is forgotten."""
 _MOST_COOKIE = 4096
 

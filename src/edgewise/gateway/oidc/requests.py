@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _LOCAL = re.compile(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?")
 """A path of this host: not "//", which would be another one to browsers (WHATWG URL, section 4.4); no backslash."""
-_MOST_LOCAL = 1024
+_MOST_LOCAL = 768
+"""Characters of a path to come back to: five logins under way stay well below `head_bytes`."""
 _MOST_PARAMETERS = 32
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SAFE = (b"GET", b"HEAD")
