@@ -68,6 +68,7 @@ class Signature(Model):
     """
 
     preset: Literal["github", "stripe", "slack", "standard-webhooks"] | None = None
+    """Who sends: GitHub, Stripe, Slack, or whoever keeps to Standard Webhooks."""
     secrets: list[Annotated[str, Field(min_length=8)]] = Field(default=[], repr=False)
     """Shared secrets, or in the environment: EDGEWISE_SIGNATURES__NAME__SECRETS."""
     secret_files: list[FileName] = Field(default=[])
