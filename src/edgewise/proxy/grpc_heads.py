@@ -80,7 +80,8 @@ def _json_metadata(request: RequestHead, route: Route, drop: frozenset[bytes]) -
     """The same of a request with JSON: `Grpc-Metadata-X` is sent as `X` where the client could not send that itself."""
     lines: list[bytes] = [b"Content-Type: application/grpc\r\n"]
     dropped = drop | _JSON_ONLY | _DROPPED
-    taken = dropped.union(_TAKEN, [name for _, name, _ in route.forward_edits])
+    sent = [field.name for field in request.fields]
+    taken = dropped.union(_TAKEN, sent, [name for _, name, _ in route.forward_edits])
     for field in request.fields:
         name = field.name
         if name.startswith(_METADATA):
