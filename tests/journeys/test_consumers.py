@@ -292,7 +292,7 @@ def test_a_password_works_until_there_is_another_one(edgewise: EdgewiseProcess) 
     assert command(edgewise, "password", "bob", told="first secret\n").stdout == "the password of bob is set\n"
     assert statuses(edgewise, "/basic", pair("bob", "first secret")) == {200}
     command(edgewise, "password", "bob", told="second secret\n")
-    assert statuses(edgewise, "/basic", pair("bob", "first secret")) == {401}
+    assert statuses(edgewise, "/basic", pair("bob", "first secret"), times=6) == {401}
     assert statuses(edgewise, "/basic", pair("bob", "second secret")) == {200}
     command(edgewise, "revoke", "bob")
     assert statuses(edgewise, "/basic", pair("bob", "second secret")) == {401}
@@ -317,6 +317,24 @@ def test_many_requests_with_the_same_password_are_verified_once_and_all_let_in(e
     assert {client.read().status for client in clients} == {200}
     for client in clients:
         client.close()
+
+
+def test_a_reload_forgets_nobody(edgewise: EdgewiseProcess) -> None:
+    command(edgewise, "add", "gina")
+    _, key = made_key(edgewise, "gina")
+    text, seen = edgewise.config.read_text(), set()
+
+    def other(status: int) -> bool:
+        seen.update(statuses(edgewise, "/keys", f"X-API-Key: {key}", times=2))
+        return statuses(edgewise, "/keys", "X-API-Key: of-another-0123456789", times=6) == {status}
+
+    edgewise.config.write_text(f'{text}\n[consumers.another]\napi_keys = ["of-another-0123456789"]\n')
+    edgewise.reload()
+    wait_until(lambda: other(200), "the consumer that came into the file is known")
+    edgewise.config.write_text(text)
+    edgewise.reload()
+    wait_until(lambda: other(401), "the consumer that left the file is not")
+    assert seen == {200}
 
 
 def post(node: EdgewiseProcess, path: str, values: Any = None, *fields: str) -> Any:
