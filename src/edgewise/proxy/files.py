@@ -14,9 +14,9 @@ from edgewise.http.ranges import content_range, parse_range
 from edgewise.http.statuses import status_line
 from edgewise.proxy import lifecycle
 from edgewise.proxy.content import UNREAD
+from edgewise.proxy.field_edits import edited
 from edgewise.proxy.file_source import FileSource, Part
 from edgewise.proxy.messages import error_answer
-from edgewise.proxy.plans import edited
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange

@@ -17,6 +17,7 @@ from edgewise.contracts.plan import Plan, Route
 from edgewise.http.head import NO_BODY, RequestHead, ResponseHead
 from edgewise.protocols.http1 import parse_response_head
 from edgewise.proxy import caching, lifecycle, plans, slices
+from edgewise.proxy.field_edits import edited
 from edgewise.proxy.pieces import Content
 from edgewise.proxy.readers import Reader
 from edgewise.proxy.wire import FOREVER, Buffer, Source
@@ -353,7 +354,7 @@ def _as_it_is(route: Route, response: ResponseHead, length: int, own: bytes) -> 
     lines = [field.line for field in response.fields if field.name != b"content-length"]
     if route.compression is not None and compressible(route.compression, response):
         lines = coded_lines(lines, b"")
-    lines = plans.edited(lines, route.client_edits)
+    lines = edited(lines, route.client_edits)
     if length >= 0 and response.status != 204:
         lines.append(b"Content-Length: %d\r\n" % length)
     head = plans.status_bytes(response.status, response.reason, [*lines, own])

@@ -18,6 +18,7 @@ from edgewise.http.head import NO_BODY, Field, RequestHead
 from edgewise.http.statuses import reason
 from edgewise.protocols.http1 import hop_by_hop, parse_request_head
 from edgewise.proxy import attempts, lifecycle, plans
+from edgewise.proxy.field_edits import edited
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
@@ -269,7 +270,7 @@ def _response_head(exchange: Exchange, plan: ResponsePlan, response: Response) -
     kept = [line for line in plan.head.split(b"\r\n")[1:] if line.partition(b":")[0].lower() in own]
     unset = _FRAMING | {"date"} if plan.dateless else _FRAMING
     lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in response.headers if name.lower() not in unset]
-    lines = plans.edited(lines, exchange.route.response_edits)
+    lines = edited(lines, exchange.route.response_edits)
     compression = exchange.route.compression
     if compression is not None and compressible(compression, plan.response):
         lines = coded_lines(lines, coding_of(plan.head))

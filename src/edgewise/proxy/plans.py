@@ -18,6 +18,7 @@ from edgewise.protocols.http1 import hop_by_hop, parse_request_head, parse_respo
 from edgewise.protocols.http1_fields import HOP_BY_HOP, SET_ANEW
 from edgewise.protocols.http1_parting import OWN
 from edgewise.protocols.trace_context import trace_context
+from edgewise.proxy.field_edits import edited
 from edgewise.proxy.grpc_heads import answer_lines, grpc_request, metadata_lines, without_timeout
 from edgewise.proxy.memo import Memo, cost
 from edgewise.proxy.messages import answer_plan, refuse_plan
@@ -311,25 +312,6 @@ def _trust(plan: Plan, request: RequestHead, lines: list[bytes]) -> None:
 
 def _joined(request: RequestHead, name: bytes) -> bytes:
     return b", ".join(field.value for field in request.fields if field.name == name)
-
-
-def edited(lines: list[bytes], edits: tuple[tuple[str, bytes, bytes], ...]) -> list[bytes]:
-    """Apply edits to field lines: (set | add | default | remove, lower-case name, line) and (rename, lower-case name,
-    new name); default: where there is no line of that name."""
-    for action, name, line in edits:
-        prefix = name + b":"
-        if action == "rename":
-            renamed = len(name)
-            lines = [line + one[renamed:] if one[: renamed + 1].lower() == prefix else one for one in lines]
-            continue
-        if action != "add":
-            others = [present for present in lines if not present.lower().startswith(prefix)]
-            if action == "default" and len(others) < len(lines):
-                continue
-            lines = others
-        if action != "remove":
-            lines.append(line)
-    return lines
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------
