@@ -84,7 +84,7 @@ class Integer(Type):
         self._low = -(1 << (bits - 1)) if signed else 0
         self._high = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
         self._zigzag = zigzag
-        self._signed = signed
+        self._has_sign = signed
         self._mask = (1 << bits) - 1
         self._wraps = 1 << bits
         self._text = bits == 64
@@ -102,7 +102,7 @@ class Integer(Type):
         number &= self._mask
         if self._zigzag:
             number = -((number + 1) >> 1) if number & 1 else number >> 1
-        elif self._signed and number > self._high:
+        elif self._has_sign and number > self._high:
             number -= self._wraps
         return str(number) if self._text else number, at
 
@@ -118,21 +118,21 @@ class FixedInteger(Type):
     def __init__(self, bits: int, *, signed: bool) -> None:
         self.wire_type = FIXED64 if bits == 64 else FIXED32
         self._size = bits // 8
-        self._signed = signed
+        self._has_sign = signed
         self._low = -(1 << (bits - 1)) if signed else 0
         self._high = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
         self._text = bits == 64
 
     def encode(self, value: object, depth: int) -> bytes:
         """Little-endian."""
-        return as_integer(value, self._low, self._high).to_bytes(self._size, "little", signed=self._signed)
+        return as_integer(value, self._low, self._high).to_bytes(self._size, "little", signed=self._has_sign)
 
     def decode(self, data: bytes, at: int, end: int, depth: int) -> tuple[object, int]:
         """The same back."""
         stop = at + self._size
         if stop > end:
             raise MalformedMessage("a number is cut off")
-        number = int.from_bytes(data[at:stop], "little", signed=self._signed)
+        number = int.from_bytes(data[at:stop], "little", signed=self._has_sign)
         return str(number) if self._text else number, stop
 
     @property
