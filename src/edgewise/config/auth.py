@@ -8,6 +8,7 @@ from pydantic import BeforeValidator
 
 from edgewise.config.certificates import ClientCertificate
 from edgewise.config.credentials import API_KEYS_VALIDATOR, BASIC_VALIDATOR, ApiKeys, Basic
+from edgewise.config.forward import Forward
 from edgewise.config.jwt import Names
 from edgewise.config.types import Model, Name
 
@@ -32,5 +33,7 @@ class Auth(Model):
     """Certificates of TLS connections."""
     signature: Name | None = None
     """Signatures of requests with a shared secret (webhooks): the name of a table of [signatures]."""
+    forward: Forward | None = None
+    """A service of one's own that is asked about each request that no other way lets in."""
     oidc: Name | None = None
     """Login at a provider with OpenID Connect: the name of a table of [oidc]."""

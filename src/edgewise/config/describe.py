@@ -22,6 +22,7 @@ from edgewise.config.credentials import (
     REALM_VALIDATOR,
     USERS_VALIDATOR,
 )
+from edgewise.config.forward import TARGET_VALIDATOR
 from edgewise.config.jwt import JWT_VALIDATORS
 from edgewise.config.maintenance import check_bypass_secret
 from edgewise.config.oidc import OIDC_VALIDATORS
@@ -67,6 +68,7 @@ _VALIDATED: dict[Any, str] = {
     patterns.check_rewrite: "template",
     patterns.check_redirect: "template",
     **dict.fromkeys(FILE_VALIDATORS, "file name"),
+    TARGET_VALIDATOR: "path",
     **JWT_VALIDATORS,
     **OIDC_VALIDATORS,
     **SIGNATURE_VALIDATORS,

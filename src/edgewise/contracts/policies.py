@@ -131,3 +131,13 @@ class Fetch(Protocol):
 
         Raises FetchError.
         """
+
+
+class Ask(Protocol):
+    """Asks a server of an upstream about a request, by the engine's own way to it."""
+
+    def __call__(self, exchange: Exchange, target: bytes, lines: bytes, *, timeout: float) -> Awaitable[Fetched]:
+        """Return the answer to a GET of `target` with these field lines, each with its CRLF, within `timeout` seconds.
+
+        Host, X-Forwarded-For, X-Request-ID and traceparent are added. Raises FetchError.
+        """

@@ -13,6 +13,7 @@ from edgewise.config.checks.caching import check_cache
 from edgewise.config.checks.certificates import check_certificates
 from edgewise.config.checks.cluster import check_cluster
 from edgewise.config.checks.consumers import check_consumers
+from edgewise.config.checks.forward import check_forward
 from edgewise.config.checks.identity import check_identity
 from edgewise.config.checks.ip import check_ip
 from edgewise.config.checks.jwt import check_jwt
@@ -47,4 +48,5 @@ def check(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     yield from check_ip(data, directory)
     yield from check_limits(data)
     yield from check_certificates(data, directory)
+    yield from check_forward(data)
     yield from check_signatures(data, directory)

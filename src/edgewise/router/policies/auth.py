@@ -8,6 +8,7 @@ from edgewise.gateway.authentication import Authentication
 from edgewise.router.policies.building import Building
 from edgewise.router.policies.certificates import client_certificate
 from edgewise.router.policies.consumers import api_keys, basic
+from edgewise.router.policies.forward import forward
 from edgewise.router.policies.jwt import jwt
 from edgewise.router.policies.oidc import oidc
 from edgewise.router.policies.signatures import signature
@@ -25,6 +26,7 @@ WAYS: tuple[tuple[str, Callable[[Any, Building], Authenticator]], ...] = (
     ("client_certificate", client_certificate),
     ("signature", signature),
     ("oidc", oidc),
+    ("forward", forward),
 )
 """Key of `config.auth.Auth` -> what makes a way of its value. They are tried in this order."""
 
