@@ -77,6 +77,8 @@ class GatewaySessions:
     """Is the cookie for https alone?"""
     form_tokens: bool
     """Do routes want tokens of their sessions?"""
+    told: bool
+    """Do apps say who logs in? Where all log in at a provider, they do not."""
 
     def hooks(self, route: RouteSpec) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
         """Return the request hooks that go before a route's own, and the response hooks that go after them."""
@@ -89,6 +91,8 @@ class GatewaySessions:
 
     def protect(self, route: Route) -> None:
         """Let nobody pass for the gateway: no client on a route that does not check, no upstream towards clients."""
+        if not self.told:
+            return
         route.response_edits = (("remove", CONTROL.lower().encode(), b""), *route.response_edits)
         route.stripped |= {CONTROL.lower().encode()}
 
@@ -109,8 +113,9 @@ def gateway_sessions(config: Config, previous: Table | None) -> GatewaySessions 
         held = before.held
     else:
         held = HeldSessions(settings, opening, waits=opening is not None and opening.waits)
+    told = any(route.session is not None for route in config.routes)
     form_tokens = any(route.csrf == "token" for route in config.routes)
-    return GatewaySessions(held, opening, is_secure(config), form_tokens)
+    return GatewaySessions(held, opening, is_secure(config), form_tokens, told)
 
 
 def request_checks(config: Config, route: RouteSpec) -> list[Callable[..., Any]]:
