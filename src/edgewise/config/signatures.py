@@ -88,7 +88,9 @@ class Signature(Model):
     timestamp: str = ""
     """The same: name of the pair with the time."""
     algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    """Hash function of the HMAC."""
     encoding: Encoding = "hex"
+    """How the signature is written."""
     signed: Annotated[str, AfterValidator(_template)] = "{body}"
     """What is signed: text with {body}, {timestamp}, {method}, {path}, {query}, {target}, {host}, {header:NAME}."""
     timestamp_header: FieldName | None = None
