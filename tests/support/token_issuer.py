@@ -57,6 +57,7 @@ class KeyServer:
         self.status = 200
         self.fields = {"Cache-Control": cache_control}
         self.asked = 0
+        self.last_asked = 0.0
         self.delay = threading.Event()
         """Clear: answers are held back until it is set."""
         self.delay.set()
@@ -75,6 +76,7 @@ class KeyServer:
                     body = json.dumps({"issuer": server.issuer, "jwks_uri": server.url}).encode()
                 else:
                     server.asked += 1
+                    server.last_asked = time.monotonic()
                     server.delay.wait(30)
                 self.send_response(server.status)
                 for name, value in {**server.fields, "Content-Length": str(len(body))}.items():

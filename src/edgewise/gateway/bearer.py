@@ -51,10 +51,8 @@ class BearerTokens:
         """Return whose token a request has."""
         try:
             request = exchange.plan.request
-            secret = request.secret
-            if self._plain and request.lines.kept and secret[:_START].lower() == _BEARER:
-                token: bytes | None = secret[_START:-2]  # lines that are kept have no other Authorization
-            else:
+            token = _lone_token(request) if self._plain else None
+            if token is None:
                 token = find_token(request, self._places)
         except BadRequest as error:
             return self._denial(400, "invalid_request", str(error))
@@ -82,6 +80,18 @@ class BearerTokens:
         """Return a refusal (RFC 6750 section 3)."""
         value = b'%b, error="%b", error_description="%b"' % (self.challenge, error.encode(), text.encode())
         return Denial(status, "auth", text, ((b"WWW-Authenticate", value),))
+
+
+def _lone_token(request: RequestHead) -> bytes | None:
+    """Return the token of a request as most are: in an Authorization that stands apart, as its lines are kept.
+
+    Lines with another Authorization are not.
+    """
+    secret = request.secret
+    if secret[:_START].lower() != _BEARER or not request.lines.kept:
+        return None
+    token = secret[_START:-2]
+    return None if b" " in token else token
 
 
 def authorization(request: RequestHead) -> bytes | None:

@@ -30,6 +30,8 @@ _AHEAD = (0.7, 0.8)
 """Parts of that time between which keys are asked for again; workers do not ask all at once."""
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0
 """Seconds after a failure, doubled with each further one."""
+_LEAST_PAUSE = 1.0
+"""Seconds between any question and the next one for a key that nobody knows."""
 _TIMEOUT = 5.0
 _MAX_AGE = re.compile(rb"(?:^|[ ,\t])max-age=([0-9]{1,10})(?:$|[ ,\t])", re.IGNORECASE)
 _UNKEPT = re.compile(rb"(?:^|[ ,\t])no-(?:store|cache)(?:$|[ ,\t])", re.IGNORECASE)
@@ -109,6 +111,8 @@ class Jwks:
         self._said: object = None
         """What the log was last told."""
         self._asking: asyncio.Task[None] | None = None
+        self._sought = False
+        """They are asked for because of a token that names a key nobody knows."""
 
     def known(self, head: Head) -> tuple[Check, ...]:
         """Return the checks of the keys that a token may mean, () where that is none or they are too old."""
@@ -121,9 +125,11 @@ class Jwks:
 
     async def find(self, head: Head) -> tuple[Check, ...]:
         """Return the same after a look at the issuer's keys, where one is due. Raises KeysUnavailable."""
-        if self._asking is not None or self._clock() >= self._next:
-            await self.refresh()
         now = self._clock()
+        if self._asking is not None or now >= self._next:
+            self._sought = self._sought or now < self._use_until
+            await self.refresh()
+            now = self._clock()
         if now >= self._use_until:
             raise KeysUnavailable(max(1.0, self._next - now))
         return self._keys.find(head)
@@ -158,6 +164,7 @@ class Jwks:
             self._fail(type(error).__name__)
         finally:
             self._asking = None
+            self._sought = False
 
     def _take(self, answer: Fetched) -> None:
         """Use the keys of an answer. Raises FetchError where it has none that verify anything."""
@@ -179,7 +186,7 @@ class Jwks:
         self._failures = 0
         self._fresh_until = now + age
         self._use_until = self._fresh_until + self._stale
-        self._next = now + self._pause
+        self._next = now + (self._pause if self._sought else _LEAST_PAUSE)
         self._due = now + age * uniform(*_AHEAD)
 
     def _fail(self, why: str) -> None:

@@ -63,9 +63,16 @@ def test_unknown_keys_are_looked_for_once_in_a_while_however_many_ask() -> None:
         for _ in range(500):
             assert await keys.find(UNKNOWN) == ()
         assert source.asked == 1
-        clock.now += 10
+        clock.now += 1
         await asyncio.gather(*(keys.find(UNKNOWN) for _ in range(500)))
         assert source.asked == 2
+        for _ in range(9):
+            clock.now += 1
+            assert await keys.find(UNKNOWN) == ()
+        assert source.asked == 2
+        clock.now += 1
+        await asyncio.gather(*(keys.find(UNKNOWN) for _ in range(500)))
+        assert source.asked == 3
 
     with_keys(case)
 
