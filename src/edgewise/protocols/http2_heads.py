@@ -22,6 +22,8 @@ _ORDINARY = frozenset((b":method", b":scheme", b":path"))
 _CONNECT = {b":method", b":authority"}
 _CONNECTION_SPECIFIC = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 """Section 8.2.2."""
+_SPELLED = {b"authorization": b"Authorization: ", b"x-api-key": b"X-API-Key: "}
+"""With this spelling the parser of HTTP/1 keeps the value out of what it remembers."""
 _NOT_SENT = _CONNECTION_SPECIFIC | {b"http2-settings", b"te", b"host"}
 
 _METHOD = re.compile(TOKEN)
@@ -176,8 +178,7 @@ def _line_prefix(name: bytes) -> bytes:
         raise Malformed("malformed field name, upper case in it, or a pseudo-field after others")
     if name in _CONNECTION_SPECIFIC:
         raise Malformed("connection-specific field")
-    # With this spelling the parser of HTTP/1 keeps the value out of what it remembers.
-    return b"Authorization: " if name == b"authorization" else name + b": "
+    return _SPELLED.get(name) or name + b": "
 
 
 _LINE_PREFIXES: Memo[bytes] = Memo(_line_prefix, entries=256, longest=64)

@@ -55,9 +55,10 @@ def test_cookie_crumbs_are_one_line_where_the_first_was() -> None:
     assert received.secret
 
 
-def test_authorization_is_spelled_so_that_it_is_not_remembered() -> None:
-    received = request_head([*GET, (b"authorization", b"Bearer x")])
-    assert received.head.endswith(b"\r\nAuthorization: Bearer x\r\n\r\n")
+@pytest.mark.parametrize("name", [b"Authorization", b"X-API-Key"])
+def test_credentials_are_spelled_so_that_they_are_not_remembered(name: bytes) -> None:
+    received = request_head([*GET, (name.lower(), b"Bearer x")])
+    assert received.head.endswith(b"\r\n%b: Bearer x\r\n\r\n" % name)
     assert received.secret
 
 
