@@ -144,7 +144,7 @@ class SlidingWindow:
         """Return the seconds until enough of the window before has passed by, or of this one after its end."""
         room = self.limit - current - cost
         if room < 0.0:
-            start, previous, room = start + self._length, current, self.limit - cost
+            start, previous, room = start + self._length, current, float(self.limit - cost)
         gone = 1.0 - room / previous if previous > room else 0.0
         return max(start + self._length * gone - now, 0.001)
 
