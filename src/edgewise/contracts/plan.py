@@ -213,7 +213,7 @@ class Plan:
 class Prototype:
     """What follows from route, method and shared field lines, for requests that differ in target and secret only."""
 
-    __slots__ = ("after", "before", "coding", "idempotent", "log", "responses", "simple", "upgrade")
+    __slots__ = ("after", "before", "calls", "coding", "idempotent", "log", "responses", "simple", "upgrade")
 
     def __init__(self, plan: Plan, before: bytes, after: bytes) -> None:
         self.before = before
@@ -225,6 +225,8 @@ class Prototype:
         self.idempotent = plan.idempotent
         self.responses = plan.responses
         self.simple = plan.simple
+        self.calls: dict[Any, Any] = {}
+        """Of requests with JSON that have no secret: parts of their calls' plans, by what they call."""
         self.log: str | None = None
         """As `Plan.log`: what does not follow from the target."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Awaitable
-from copy import copy
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -98,13 +97,20 @@ def _begin(exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, c
 
 def _call_plan(exchange: Exchange, call: Call) -> Plan:
     """Return the plan of a call: what servers get, and how their answers are read. What clients sent stays as it is."""
-    plan = copy(exchange.plan)
-    request = plan.request
+    original = exchange.plan
+    request, prototype = original.request, original.prototype
+    plan = Plan(original.route, request)
+    plan.upgrade, plan.idempotent, plan.tls_key = None, original.idempotent, original.tls_key
+    shared = prototype is not None and not request.secret
+    if shared and prototype is not None and (call.target, call.form) in prototype.calls:
+        plan.grpc, plan.head, plan.responses = prototype.calls[call.target, call.form]
+        return plan
     plan.grpc = GrpcRequest(Kind.JSON, call.form, b"application/json", request.get(b"grpc-timeout"))
-    plan.simple, plan.upgrade, plan.coding, plan.prototype = False, None, b"", None
     plan.head = request_bytes(plan, request, call.target, trusted=exchange.client.plans.trusted)
     limits = exchange.client.engine.limits
     plan.responses = response_memo(plan.route, False, plan.close, request.minor, limits, call.form)
+    if shared and prototype is not None:
+        prototype.calls[call.target, call.form] = plan.grpc, plan.head, plan.responses
     return plan
 
 

@@ -62,7 +62,11 @@ def encode_delimited(content: bytes) -> bytes:
 
 def read_size(data: bytes, at: int, end: int) -> tuple[int, int]:
     """Return where the length-delimited content at `at` begins and ends; it ends before `end`."""
-    size, at = read_varint(data, at)
+    size = data[at]
+    if size < 0x80:
+        at += 1
+    else:
+        size, at = read_varint(data, at)
     if size > end - at:
         raise MalformedMessage("a field is longer than its message")
     return at, at + size
