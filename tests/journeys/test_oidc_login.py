@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -275,6 +276,19 @@ class TestAttacks:
         assert "The login was not allowed" in shown.body
         assert shown.get("Cache-Control") == "no-store"
         assert "frame-ancestors 'none'" in (shown.get("Content-Security-Policy") or "")
+
+    def test_the_log_has_no_code_and_says_why_a_login_failed(self, site: Site) -> None:
+        browser = Browser()
+        url = self.callback(site, browser)
+        browser.ask(url)
+        browser.ask(url)
+
+        def logged() -> list[dict[str, Any]]:
+            return [line for line in site.edgewise.access_log if query(url)["state"] in json.dumps(line)]
+
+        lines = wait_until(lambda: len(logged()) > 1 and logged(), "both are in the log")
+        assert query(url)["code"] not in json.dumps(lines)
+        assert (lines[1]["end"], lines[1]["failure"]) == ("edge-auth", "its state is that of no login of this browser")
 
     def test_a_login_leads_to_no_other_host(self, site: Site) -> None:
         browser = site.logged_in()

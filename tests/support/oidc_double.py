@@ -160,7 +160,7 @@ class Browser:
         async def opening() -> MemoryStateEngine:
             return self.engine
 
-        held = HeldSessions(settings, opening if engine else None, waits=False)
+        self.held = held = HeldSessions(settings, opening if engine else None, waits=False)
         client = Client("staff", Oidc(issuer=ISSUER, client_id=CLIENT, **spec), SECRET)
         self.clock = ManualClock(time.time())
         self.logins = OidcLogins(client, HeldLogins(held, opening if engine else None), provider, self.clock)

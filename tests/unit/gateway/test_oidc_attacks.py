@@ -15,6 +15,7 @@ from jwcrypto.jwk import JWK
 
 from edgewise.config.oidc import Oidc
 from edgewise.contracts.policies import Denial
+from edgewise.contracts.state import StateUnavailable
 from edgewise.gateway.oidc.client import Client
 from support.oidc_double import (
     CLIENT,
@@ -349,6 +350,55 @@ class TestSealed:
         before = len(provider.requests)
         assert (await browser.verified()).name == "4711"
         assert len(provider.requests) == before
+
+    @in_a_loop
+    async def test_a_session_that_is_used_lives_on(self, provider: Provider) -> None:
+        browser = Browser(provider, sealed=True, engine=False)
+        await browser.log_in()
+        (await browser.held.get()).store._clock = browser.clock  # type: ignore[attr-defined]
+        browser.clock.advance(10_000)
+        exchange = browser.exchange("/page")
+        found = browser.way.authenticate(exchange)
+        assert asyncio.iscoroutine(found)
+        assert (await found).name == "4711"
+        assert exchange.answer_lines.startswith(b"Vary: Cookie\r\nSet-Cookie: __Host-session=")
+        assert exchange.answer_lines.endswith(b"; SameSite=Lax\r\nCache-Control: no-store\r\n")
+        browser.clock.advance(90_000)
+        assert await browser.verified() is None
+
+
+class TestLostEngine:
+    @in_a_loop
+    async def test_a_good_token_is_used_on_while_nobody_can_renew_it(self, provider: Provider) -> None:
+        browser = Browser(provider, pass_token="Authorization")
+        provider.answer = {"expires_in": 100}
+        await browser.log_in()
+        browser.clock.advance(90)
+
+        async def lost(*_: Any) -> None:
+            raise StateUnavailable("out of reach")
+
+        browser.engine.acquire = lost  # type: ignore[method-assign,assignment]
+        assert (await browser.verified()).name == "4711"
+        browser.clock.advance(20)
+        denial = await browser.verified()
+        assert isinstance(denial, Denial)
+        assert denial.status == 503
+
+    @in_a_loop
+    async def test_who_has_a_session_gets_503_and_who_has_none_the_login(self, provider: Provider) -> None:
+        browser = Browser(provider)
+        await browser.log_in()
+
+        async def lost(*_: Any, **__: Any) -> None:
+            raise StateUnavailable("out of reach")
+
+        browser.engine.get = lost  # type: ignore[method-assign,assignment]
+        denial = await browser.verified()
+        assert isinstance(denial, Denial)
+        assert (denial.status, dict(denial.fields)[b"Retry-After"]) == (503, b"1")
+        browser.cookies = {}
+        assert await browser.verified() is None
 
 
 class TestOtherWays:

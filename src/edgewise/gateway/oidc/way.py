@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgewise.gateway.oidc.client import Client
     from edgewise.gateway.oidc.refreshing import Refreshing
 
+_log = logging.getLogger("edgewise.oidc")
 _VARY = b"Vary: Cookie\r\n"
 _MOST_KNOWN = 4096
 _LOST = Denial(503, "auth", "Logins are out of reach.", ((b"Retry-After", b"1"),))
@@ -86,18 +88,24 @@ class LoginWay:
     async def _tend(self, exchange: Exchange, session: LoginSession, login: kept.Kept, cookies: list[str]) -> Verified:
         """See to new tokens where they are due, and let a session that is in use live on."""
         host = authority(exchange.plan.request)
-        try:
-            if self._refreshing.is_due(session, login):
+        if self._refreshing.is_due(session, login):
+            try:
                 session = await self._refreshing.refreshed(session, cookies, host)
-                renewed = kept.kept_of(session, self._client)
-                if renewed is None:
-                    return None
-                login = renewed
-            if self._logins.due(session):
-                for cookie in await self._logins.commit(session, host):
-                    exchange.answer_lines += f"Set-Cookie: {cookie}\r\nCache-Control: no-store\r\n".encode("latin-1")
-        except (StateError, LoginError) as error:
-            return _LOST._replace(reason=str(error))
+            except (StateError, LoginError) as error:
+                if login.expires <= self._clock():
+                    return _LOST._replace(reason=str(error))
+                _log.warning("tokens are not renewed: %s", error)
+            renewed = kept.kept_of(session, self._client)
+            if renewed is None:
+                return None
+            login = renewed
+        if self._logins.due(session):
+            try:
+                set_cookies = await self._logins.commit(session, host)
+            except (StateError, LoginError) as error:  # never a reason for an answer to fail
+                _log.warning("a session is not renewed: %s", error)
+            else:
+                exchange.answer_lines += b"".join(map(_set_cookie, set_cookies))
         return self._verified(exchange, session, login)
 
     def _verified(self, exchange: Exchange, session: LoginSession, login: kept.Kept) -> Identity | Denial | None:
@@ -126,3 +134,8 @@ class LoginWay:
         back = local(head.target.decode("latin-1"))
         query = "" if back is None or back == "/" else "?next=" + quote(back, safe="/")
         return redirect(self._client.paths.login + query)
+
+
+def _set_cookie(value: str) -> bytes:
+    """Return the lines of an answer that sets a cookie, which is nobody else's."""
+    return f"Set-Cookie: {value}\r\nCache-Control: no-store\r\n".encode("latin-1")
