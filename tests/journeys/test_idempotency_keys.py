@@ -34,6 +34,11 @@ path = "/needed"
 upstream = "app"
 idempotency = { required = true, methods = ["POST"] }
 [[routes]]
+path = ["/slow-edited", "/edited"]
+upstream = "app"
+idempotency = {}
+transform = { response = { body = { set = { "/edited" = true } } } }
+[[routes]]
 path = "/brief"
 upstream = "app"
 idempotency = { lock = "1s" }
@@ -60,7 +65,10 @@ class App:
         text = f"{path} {count}".encode()
         if path.startswith(("/slow", "/brief")):
             assert self.go_on.wait(60)
-        if path.startswith("/chunked"):
+        if path.endswith("edited"):
+            text = b'{"count":%d}' % count
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n" + text)
+        elif path.startswith("/chunked"):
             connection.send(b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
             connection.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(text), text))
         elif path.startswith("/broken"):
@@ -196,6 +204,19 @@ def test_a_client_that_leaves_finds_its_answer_when_it_comes_again(
     wait_until(
         lambda: any((line["path"], line["end"]) == ("/slow-left", "client") for line in edgewise.access_log), "its line"
     )
+
+
+def test_what_is_kept_is_what_transformation_made(edgewise: EdgewiseProcess, app: App, key: str) -> None:
+    bodies = [ask(edgewise, "/edited", key).body for _ in range(2)]
+    assert bodies == [b'{"count":1,"edited":true}'] * 2
+    key += "-slow"
+    app.go_on.clear()
+    with edgewise.client() as client:
+        client.send(post(b"order", "/slow-edited", "shop.example", f"Idempotency-Key: {key}"))
+        wait_until(lambda: app.asked.get("/slow-edited"), "the server is asked")
+    app.go_on.set()
+    wait_until(lambda: replayed(ask(edgewise, "/slow-edited", key)), "the answer is kept")
+    assert ask(edgewise, "/slow-edited", key).body == b'{"count":1,"edited":true}'
 
 
 def test_a_request_may_take_longer_than_its_key_is_locked(edgewise: EdgewiseProcess, app: App, key: str) -> None:

@@ -91,6 +91,9 @@ class App:
             target = whole(self.head.split(b" ")[1], "text/plain", "Cache-Control: public, max-age=60")
             told = field_value(self.head, b"x-answer-with")
             connection.send(target if told is None else self.answers[told.decode()])
+            if told == b"cut":
+                connection.close()
+                return
 
 
 def whole(content: bytes, kind: str, *lines: str, status: str = "200 OK") -> bytes:
@@ -108,6 +111,7 @@ ANSWERS = {
     "broken": whole(b"{not json", "application/json"),
     "long": whole(b'"' + b"x" * 20000 + b'"', "application/json"),
     "coded": whole(gzip.compress(DOCUMENT), "application/json", "Content-Encoding: gzip"),
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{",
     "empty": b"HTTP/1.1 204 No Content\r\nContent-Type: application/json\r\n\r\n",
 }
 
@@ -219,6 +223,15 @@ def test_the_json_of_an_answer_is_edited(edgewise: EdgewiseProcess, app: App, to
     with Http2Client(("127.0.0.1", edgewise.port)) as client:
         told2 = client.get("/json", ("x-answer-with", told))
     assert (told2.status, json.loads(told2.body)) == (status, EDITED)
+
+
+def test_an_answer_that_breaks_off_before_it_was_edited_is_told_as_such(edgewise: EdgewiseProcess) -> None:
+    with edgewise.client() as client:
+        assert client.ask(get("/json", "a", "X-Answer-With: cut")).status == 502
+        assert json.loads(client.ask(get("/json", "a", "X-Answer-With: json")).body) == EDITED
+    with Http2Client(("127.0.0.1", edgewise.port)) as client2:
+        assert client2.get("/json", ("x-answer-with", "cut")).status == 502
+        assert client2.get("/json", ("x-answer-with", "json")).status == 200
 
 
 def test_what_is_not_json_or_has_no_content_passes(edgewise: EdgewiseProcess) -> None:
