@@ -76,7 +76,7 @@ class Signer:
         claims = {
             "iss": ISSUER, "aud": [AUDIENCE, "account"], "sub": f"f:8c1d2a:{number:08}", "azp": "shop-web",
             "iat": now, "exp": now + 3600, "jti": f"{number:032x}", "scope": "openid profile email orders:read",
-            "groups": ["staff", "admins"], "email": "alice@example.com", "email_verified": True, "name": "Alice Example",
+            "groups": ["staff", "admins"], "email": "alice@example.com", "email_verified": True, "name": "Alice",
         }  # fmt: skip
         head = {"alg": self.algorithm, "typ": "JWT", "kid": "2026-11"}
         signed = b".".join(base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (head, claims))

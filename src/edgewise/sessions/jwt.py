@@ -7,8 +7,6 @@ sections 3.1, 3.2 and 3.11.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
@@ -23,6 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+
+from edgewise.protocols.jose import base64url, decoded
+from edgewise.protocols.jwk import thumbprint
 
 MOST_CHARACTERS = 4096
 """Of a token."""
@@ -111,13 +112,13 @@ class TokenKeys:
         """Return the claims of a token of this type that one of the keys signed; None for anything else."""
         head, _, rest = token.partition(".")
         key = self._known[typ].get(head)
-        if key is None or len(token) > MOST_CHARACTERS:
+        if key is None or len(token) > MOST_CHARACTERS or not token.isascii():
             return None
         claims, dot, signature = rest.partition(".")
-        code = decoded(signature)
-        if not dot or code is None or not claims.isascii() or not key.verify(code, f"{head}.{claims}".encode()):
+        code = decoded(signature.encode())
+        if not dot or code is None or not key.verify(code, f"{head}.{claims}".encode()):
             return None
-        return decoded(claims)
+        return decoded(claims.encode())
 
 
 def token_head(key: TokenKey, typ: str) -> bytes:
@@ -157,19 +158,4 @@ def key_id(key: Ed25519PrivateKey) -> str:
 def public_key_id(key: Ed25519PublicKey) -> str:
     """Return the JWK thumbprint (RFC 7638, RFC 8037 appendix A.3)."""
     public = base64url(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
-    jwk = f'{{"crv":"Ed25519","kty":"OKP","x":"{public}"}}'
-    return base64url(hashlib.sha256(jwk.encode()).digest()).decode()
-
-
-def base64url(data: bytes) -> bytes:
-    """Return data as base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-
-def decoded(text: str) -> bytes | None:
-    """Return the bytes of base64url in its one shortest form, so that a token cannot be written in two ways."""
-    try:
-        data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return None
-    return data if base64url(data).decode() == text else None
+    return thumbprint({"crv": "Ed25519", "kty": "OKP", "x": public})

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgewise.sessions.jwt import Ed25519Key, HmacKey, TokenKey, TokenKeys, base64url, decoded, load_token_key
+from edgewise.protocols.jose import base64url, decoded
+from edgewise.sessions.jwt import Ed25519Key, HmacKey, TokenKey, TokenKeys, load_token_key
 
 # RFC 8037 appendix A.1
 KEY = Ed25519PrivateKey.from_private_bytes(base64.urlsafe_b64decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A="))
@@ -49,7 +50,7 @@ def test_what_was_signed_verifies_for_its_type_alone(key: TokenKey) -> None:
     token = keys.sign(b'{"x":1}', "a+jwt")
     assert keys.verify(token, "a+jwt") == b'{"x":1}'
     assert keys.verify(token, "b+jwt") is None
-    head = json.loads(decoded(token.partition(".")[0]) or b"")
+    head = json.loads(decoded(token.partition(".")[0].encode()) or b"")
     assert head == {"alg": key.algorithm, "typ": "a+jwt", "kid": key.id}
 
 
@@ -87,12 +88,3 @@ def test_any_text_is_refused_without_an_error(text: str) -> None:
     head = keys.sign(b"{}", "t").partition(".")[0]
     for token in (text, f"{head}.{text}", f"{head}.e30.{text}"):
         assert keys.verify(token, "t") is None
-
-
-@settings(deadline=None)
-@given(st.binary(max_size=60))
-def test_base64url_is_read_in_its_one_form(data: bytes) -> None:
-    text = base64url(data).decode()
-    assert decoded(text) == data
-    assert decoded(text + "=") is None
-    assert decoded(text + "\n") is None

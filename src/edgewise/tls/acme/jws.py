@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 from typing import Any
@@ -18,13 +17,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from edgewise.protocols.jose import base64url
+from edgewise.protocols.jwk import thumbprint
+
 _COORDINATE = 32
 """Bytes of a coordinate on P-256."""
 
 
 def encode(data: bytes) -> str:
     """Return base64url without padding (RFC 7515 section 2)."""
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+    return base64url(data).decode()
 
 
 def decode(text: str) -> bytes:
@@ -44,7 +46,7 @@ class AccountKey:
             "x": encode(point.x.to_bytes(_COORDINATE, "big")),
             "y": encode(point.y.to_bytes(_COORDINATE, "big")),
         }
-        """The public key (RFC 7517); its members stand in the order that a thumbprint wants."""
+        """The public key (RFC 7517)."""
 
     @classmethod
     def generate(cls) -> AccountKey:
@@ -66,7 +68,7 @@ class AccountKey:
     @property
     def thumbprint(self) -> str:
         """SHA-256 of the public key in its canonical form (RFC 7638)."""
-        return encode(hashlib.sha256(_json(self.jwk)).digest())
+        return thumbprint(self.jwk)
 
     def sign(self, url: str, nonce: str, payload: Any, account: str | None) -> bytes:
         """Return the body of a POST to `url`.
