@@ -91,4 +91,4 @@ class TargetEdits:
 
 
 def _encoded(name: bytes) -> bytes:
-    return quote(name, safe="").encode()
+    return name if name.isalnum() else quote(name, safe="").encode()

@@ -146,7 +146,7 @@ def _path_literal(literal: bytes) -> bytes:
 
 
 def _segment(field: _Field, value: bytes) -> bytes:
-    return _escaped(_OUTSIDE_PATH, value) if field.encoded else quote(value, safe="").encode()
+    return _escaped(_OUTSIDE_PATH, value) if field.encoded else _quoted(value)
 
 
 def _value_literal(literal: bytes) -> bytes:
@@ -154,7 +154,12 @@ def _value_literal(literal: bytes) -> bytes:
 
 
 def _value(field: _Field, value: bytes) -> bytes:
-    return quote(unquote_to_bytes(value) if field.ask is _parameter else value, safe="").encode()
+    return _quoted(unquote_to_bytes(value) if field.ask is _parameter else value)
+
+
+def _quoted(value: bytes) -> bytes:
+    """Percent-encode all that is not unreserved (RFC 3986 section 2.3)."""
+    return value if value.isalnum() else quote(value, safe="").encode()
 
 
 def _escaped(outside: re.Pattern[bytes], value: bytes) -> bytes:

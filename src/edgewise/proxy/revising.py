@@ -18,11 +18,14 @@ def revise(exchange: Exchange, target: bytes | None, lines: bytes, without: froz
     if plan.head and target is not None:
         method, _, rest = plan.head.split(b" ", 2)
         plan.head = b"%b %b %b" % (method, target, rest)
+    plan.simple = False
+    exchange.plan = plan
+    if plan.route.cache is None:
+        return
     original = plan.revised or plan.request
     fields = tuple(field for field in original.fields if field.name not in without) + parse_fields(lines)
     known = original.lines.revised(before=fields, after=(), telling=True)
     sent = original.target if target is None else target
     path, mark, query = sent.partition(b"?")
     plan.revised = RequestHead(original.method, sent, path, query if mark else None, original.minor, known)
-    plan.cached, plan.simple = None, False
-    exchange.plan = plan
+    plan.cached = None
