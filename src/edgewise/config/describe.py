@@ -141,9 +141,12 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
     if origin is Annotated:
         return _words(parts[0], [*parts[1:], *metadata])
     if origin in (Union, types.UnionType):
-        used = _VALIDATED.get(_validator(metadata))
+        validator = _validator(metadata)
+        if validator is OFF_VALIDATOR:
+            choices = [_words(part, []) for part in parts if part is not type(None)]
+            return " or ".join(dict.fromkeys(["`false`", *choices]))
         choices = [_words(part, metadata) for part in parts if part is not type(None)]
-        return used or " or ".join(dict.fromkeys(choices))
+        return _VALIDATED.get(validator) or " or ".join(dict.fromkeys(choices))
     if origin is Literal:
         return " or ".join(f"`{show(part)}`" for part in parts)
     if origin is list:

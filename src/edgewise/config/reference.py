@@ -120,10 +120,13 @@ def _sections(model: type[Model], prefix: str) -> Iterator[tuple[str, type[Model
 
 
 def _inner_models(field: FieldInfo) -> Iterator[tuple[type[Model], str]]:
+    """Yield the models of a field, each once: a table that may be a list of such is shown as one."""
+    found: set[type[Model]] = set()
     for choice in alternatives(field.annotation):
         many = get_origin(choice)
         for item in alternatives(get_args(choice)[-1]) if many in (list, dict) else [choice]:
-            if isinstance(item, type) and issubclass(item, Model):
+            if isinstance(item, type) and issubclass(item, Model) and item not in found:
+                found.add(item)
                 yield item, many.__name__ if many in (list, dict) else ""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import struct
-from copy import copy
 
 from edgewise.contracts.shared import SharedCounters
 
@@ -20,44 +19,58 @@ WAYS = 8
 """Rows that a key may have."""
 
 
+class _Maps:
+    """What the processes share."""
+
+    __slots__ = ("changed", "holders", "rows", "under_way")
+
+    def __init__(self, workers: int, rows: int, size: int, under_way: int) -> None:
+        self.rows = mmap.mmap(-1, rows * size)
+        self.changed = mmap.mmap(-1, rows)
+        self.holders = mmap.mmap(-1, under_way * 8)
+        self.under_way = SharedCounters(workers, under_way)
+
+
 class LimitMemory:
     """Rows of keys, in sets of WAYS: a key is in the set that its mark says, or nowhere."""
 
     __slots__ = (
-        "alone", "cells", "changed", "held_sets", "holders", "marks", "own", "row", "rows", "sets", "under_way",
-        "worker",
+        "_maps", "_sizes", "alone", "cells", "changed", "held_sets", "holders", "marks", "own", "row", "rows", "sets",
+        "under_way", "worker",
     )  # fmt: skip
 
-    def __init__(self, workers: int, rows: int = 131072, under_way: int = 32768) -> None:
+    def __init__(
+        self, workers: int, rows: int = 131072, under_way: int = 32768, worker: int = 0, maps: _Maps | None = None
+    ) -> None:
         """`rows`: keys of rates that are remembered at once; `under_way`: the same of limits of concurrency.
 
         Both are multiples of WAYS. Memory is taken as it is used.
         """
+        self._sizes = workers, rows, under_way
         self.alone = workers == 1
-        self.worker = 0
-        self.own = ADMITTED
+        self.worker = worker
+        self.own = ADMITTED + worker
         """The cell of this worker in rows."""
         self.row = struct.Struct(f"QQ{ADMITTED - STATE + workers}d")
         """To read a row at once. It is no way to write: `struct` clears first what it will write, and others see it."""
+        self._maps = maps = maps or _Maps(workers, rows, self.row.size, under_way)
         self.sets = rows // WAYS
-        self.rows = mmap.mmap(-1, rows * self.row.size)
-        self.cells = memoryview(self.rows).cast("d")
+        self.rows = maps.rows
+        self.cells = memoryview(maps.rows).cast("d")
         """The same to write to: a cell in one instruction."""
-        self.marks = memoryview(self.rows).cast("Q")
-        self.changed = mmap.mmap(-1, rows)
+        self.marks = memoryview(maps.rows).cast("Q")
+        self.changed = maps.changed
         """A byte a row: 1 where requests were admitted of which other nodes may have to be told."""
         self.held_sets = under_way // WAYS
-        self.holders = memoryview(mmap.mmap(-1, under_way * 8)).cast("Q")
+        self.holders = memoryview(maps.holders).cast("Q")
         """Marks of the keys that have requests under way."""
-        self.under_way = SharedCounters(workers, under_way)
+        self.under_way = maps.under_way
         """How many, in each worker."""
 
     def of_worker(self, worker: int) -> LimitMemory:
         """Return the same memory for one of the workers to count in."""
-        one = copy(self)
-        one.worker = worker
-        one.own = ADMITTED + worker
-        return one
+        workers, rows, under_way = self._sizes
+        return LimitMemory(workers, rows, under_way, worker, self._maps)
 
     def find(self, mark: int, meter: int) -> tuple[int, bool]:
         """Return where the row of a key begins, in bytes, and whether it is new: then in place of that which is full

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from edgewise.contracts.limits import ADMITTED, STATE, LimitMemory
 
@@ -22,7 +22,6 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 """Of the units of rates that last equally long each time; a month does not."""
 
 
-@runtime_checkable
 class Meter(Protocol):
     """Counts by one rate. Its row keeps three cells; the first says when the row is no different from a new one."""
 
