@@ -194,9 +194,10 @@ class Config(Model):
         return [*self.routes, *upstreams, *self.hosts.values(), self.policies]
 
     def secret_parameters(self) -> list[str]:
-        """Return the names of query parameters that are secrets: those said to be, and those of API keys."""
+        """Return the names of query parameters that are secrets: those said to be, those of API keys and of tokens."""
         keys = (level.auth.api_keys for level in self.levels() if level.auth is not None)
-        return [*self.access_log.mask, *(key.query for key in keys if key is not None and key.query is not None)]
+        places = [*(key.query for key in keys if key is not None), *(issuer.query for issuer in self.jwt.values())]
+        return [*self.access_log.mask, *(name for name in places if name is not None)]
 
     def holds_sessions(self) -> bool:
         """Does a route need sessions of the gateway, for itself or for logins?"""
