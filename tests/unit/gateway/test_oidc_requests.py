@@ -15,7 +15,7 @@ from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
 from edgewise.gateway.oidc.attempts import Attempts
 from edgewise.gateway.oidc.client import Client
-from edgewise.gateway.oidc.hiding import hide_cookie
+from edgewise.gateway.oidc.hiding import Hiding
 from edgewise.gateway.oidc.id_token import groups_of, unmet
 from edgewise.gateway.oidc.requests import NotUnderstood, from_own_page, local, origin, parameters
 from edgewise.http.head import RequestHead, plain_head
@@ -94,7 +94,11 @@ class TestHiding:
         plan = Plan(Route("pages", 0), request)
         plan.head = b"GET / HTTP/1.1\r\nHost: app.example\r\n" + request.forward + b"Via: 1.1 edgewise\r\n"
         before, exchange = plan.head, Exchange(None, plan, 0.0, "0" * 32)
-        hide_cookie(exchange, "__Host-session")
+        hiding = Hiding("__Host-session")
+        hiding.hide(exchange)
+        again = Exchange(None, plan, 0.0, "0" * 32)
+        hiding.hide(again)
+        assert again.plan is exchange.plan
         assert plan.head == before  # others share it
         return exchange.plan.head, exchange.plan.request
 

@@ -9,18 +9,38 @@ from edgewise.http.head import Field
 
 if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
+    from edgewise.contracts.plan import Plan
+
+_MOST = 256
+"""Plans that are remembered."""
 
 
-def hide_cookie(exchange: Exchange, name: str) -> None:
-    """Take a cookie out of what goes on: of the plan a copy is made, as others share it."""
-    start = f"{name}=".encode("latin-1")
-    plan = exchange.plan
+class Hiding:
+    """Takes a cookie out of what goes on: of a plan a copy is made, as others share it."""
+
+    def __init__(self, name: str) -> None:
+        self._start = f"{name}=".encode("latin-1")
+        self._made: dict[int, tuple[Plan, Plan]] = {}
+        """By the `id` of a plan, which is kept here so that no other gets it: the plan, and that without the cookie."""
+
+    def hide(self, exchange: Exchange) -> None:
+        """Do so for a request: of one that comes again the plan is remembered, and so is what became of it."""
+        plan = exchange.plan
+        made = self._made.get(id(plan))
+        if made is None:
+            if len(self._made) >= _MOST:
+                self._made.clear()
+            made = self._made[id(plan)] = plan, _without_cookie(plan, self._start)
+        exchange.plan = made[1]
+
+
+def _without_cookie(plan: Plan, start: bytes) -> Plan:
     request = plan.request
     lines = request.lines
     told = [field for field in request.fields if field.name == b"cookie" and start in field.value]
     if not told:
-        return
-    plan = exchange.plan = copy(plan)
+        return plan
+    plan = copy(plan)
     secret, before, after = request.secret, lines.before, lines.after
     forward, forward_after = lines.forward, lines.forward_after
     for field in told:
@@ -31,6 +51,7 @@ def hide_cookie(exchange: Exchange, name: str) -> None:
         forward, forward_after = _replaced(forward, field.line, line), _replaced(forward_after, field.line, line)
     revised = lines.revised(before=before, after=after, forward=forward, forward_after=forward_after)
     plan.request = request.with_lines(revised, secret)
+    return plan
 
 
 def _without(start: bytes, value: bytes) -> bytes:

@@ -13,7 +13,7 @@ from edgewise.contracts.logins import LoginError
 from edgewise.contracts.policies import Denial, Verified
 from edgewise.contracts.state import StateError
 from edgewise.gateway.oidc import kept
-from edgewise.gateway.oidc.hiding import hide_cookie
+from edgewise.gateway.oidc.hiding import Hiding
 from edgewise.gateway.oidc.requests import authority, cookie_fields, local, navigates, redirect
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class LoginWay:
         self._client = client
         self._logins = logins
         self._refreshing = refreshing
-        self._hides = hides
+        self._hiding = Hiding(logins.cookie) if hides else None
         self._clock = clock
         self._start = f"{logins.cookie}="
         field = client.spec.pass_token
@@ -62,8 +62,8 @@ class LoginWay:
         cookies = cookie_fields(head)
         if not any(self._start in field for field in cookies):
             return None
-        if self._hides:
-            hide_cookie(exchange, self._logins.cookie)
+        if self._hiding is not None:
+            self._hiding.hide(exchange)
         try:
             opened = self._logins.open(cookies, authority(head))
         except StateError as error:
