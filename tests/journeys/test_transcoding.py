@@ -39,6 +39,19 @@ enums_as_numbers = true
 ignore_unknown_fields = true
 ignore_unknown_parameters = true
 [[routes]]
+host = "moved.test"
+upstream = "library"
+transcode = {{ descriptors = "api.binpb" }}
+[routes.transform.request]
+path = "/v1{{path}}"
+headers = {{ set = {{ X-Own = "transformed" }} }}
+[[routes]]
+host = "stripped.test"
+path = "/api/*"
+strip_prefix = "/api"
+upstream = "library"
+transcode = {{ descriptors = "api.binpb" }}
+[[routes]]
 host = "gone.test"
 upstream = "nobody"
 transcode = {{ descriptors = "api.binpb" }}
@@ -184,6 +197,13 @@ def test_what_clients_send_along_is_metadata_but_for_what_speaks_of_json(site: S
     assert (found["x-own"], found["x-more"], found["authorization"]) == ("1", "2", "Bearer t")
     assert found["x-forwarded-for"] == "127.0.0.1"
     assert not found.keys() & {"accept-encoding", "grpc-metadata-x-more"}
+
+
+def test_what_a_transformation_made_of_a_request_is_what_is_called(site: Site) -> None:
+    assert site.json(get("/shelves/1", "moved.test"))["name"] == "shelves/1"
+    assert site.json(get("/api/v1/shelves/1/books?page_size=1", "stripped.test"))["nextPageToken"] == "next"
+    pairs = site.json(get("/seen", "moved.test", "X-Own: sent"))["metadata"]
+    assert [pair["value"] for pair in pairs if pair["name"] == "x-own"] == ["transformed"]
 
 
 def test_servers_are_told_how_long_they_are_waited_for(site: Site) -> None:

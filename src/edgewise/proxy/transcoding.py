@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from edgewise.contracts.plan import Answer, GrpcRequest, Plan
 from edgewise.contracts.policies import Denial, Outcome, Refused, gathered
 from edgewise.contracts.transcoding import Call, Failure, Told, Transcoder, Transcoders, Untranslatable
+from edgewise.http.head import RequestHead
 from edgewise.http.statuses import reason
 from edgewise.protocols.errors import ProtocolError
 from edgewise.protocols.grpc import (
@@ -58,18 +59,31 @@ class Transcoding:
             return _UNKNOWN_YET
         plan = exchange.plan
         known = plan.transcoded
-        if known is None or known[0] is not transcoder:
-            found = transcoder.find(plan.request)
+        if known is None or known[0] is not transcoder or known[3] is not plan.head or known[4] is not plan.revised:
+            request = _sent_on(plan)
+            found = transcoder.find(request)
             if isinstance(found, Denial | Answer):
                 self._transcoders.missed()
                 return found
-            known = plan.transcoded = (transcoder, found, _call_plan(exchange, found))
+            call_plan = _call_plan(exchange, found, request)
+            known = plan.transcoded = (transcoder, found, call_plan, plan.head, plan.revised)
         if exchange.body is None:
             return _begin(exchange, transcoder, known[1], known[2], b"")
         content = gathered(exchange, transcoder.most_request, _POLICY)
         if isinstance(content, bytes):
             return _begin(exchange, transcoder, known[1], known[2], content)
         return _wait(exchange, transcoder, known[1], known[2], content)
+
+
+def _sent_on(plan: Plan) -> RequestHead:
+    """Return a request as the route and its policies send it on: with the target that they made of the client's."""
+    request: RequestHead = plan.revised or plan.request
+    target = plan.head.split(b" ", 2)[1]
+    if target == request.target:
+        return request
+    path, mark, query = target.partition(b"?")
+    sent = query if mark else None
+    return RequestHead(request.method, target, path, sent, request.minor, request.lines, request.secret)
 
 
 async def _wait(
@@ -95,11 +109,15 @@ def _begin(exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, c
     return None
 
 
-def _call_plan(exchange: Exchange, call: Call) -> Plan:
-    """Return the plan of a call: what servers get, and how their answers are read. What clients sent stays as it is."""
+def _call_plan(exchange: Exchange, call: Call, request: RequestHead) -> Plan:
+    """Return the plan of a call: what servers get, and how their answers are read. What clients sent stays as it is.
+
+    `request` is what they sent, or what a policy made of that.
+    """
     original = exchange.plan
-    request, prototype = original.request, original.prototype
-    plan = Plan(original.route, request)
+    prototype = original.prototype if original.revised is None else None
+    plan = Plan(original.route, original.request)
+    plan.revised = original.revised
     plan.upgrade, plan.idempotent, plan.tls_key = None, original.idempotent, original.tls_key
     shared = prototype is not None and not request.secret
     if shared and prototype is not None and (call.target, call.form) in prototype.calls:
