@@ -93,6 +93,7 @@ def test_who_may_come_where(site: Site) -> None:
     assert [line["end"] for line in lines if line["status"] == 403] == ["edge-ip"] * 7
 
     (site.directory / "denied.txt").write_text("198.51.100.0/24\n")
+    wait_until(lambda: "listening on" in site.edge.log, "the start is over")
     site.edge.reload()
     wait_until(lambda: site.status("/", "192.0.2.1") == 200, "the new list holds")
     assert site.status("/", "198.51.100.7") == 403

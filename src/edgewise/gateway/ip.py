@@ -91,4 +91,4 @@ class AddressCheck:
 def _bounds(network: Network) -> tuple[int, int]:
     """Return the first address of a network and the first behind it."""
     first = int(network.network_address)
-    return first, first + network.num_addresses
+    return first, first + (1 << (network.max_prefixlen - network.prefixlen))

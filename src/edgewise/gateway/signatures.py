@@ -90,7 +90,7 @@ class SignedRequests:
         self._name = name
         self._identity = identity
         self._form = form
-        self._keys = [hmac.new(secret, digestmod=form.algorithm) for secret in secrets]
+        self._secrets = secrets
         self._open = open_engine if form.once else None
 
     def authenticate(self, exchange: Exchange) -> Verified | Awaitable[Verified]:
@@ -102,7 +102,8 @@ class SignedRequests:
             return _TOO_OLD
         content = gathered(exchange, self._form.most, "auth")
         if isinstance(content, bytes) and self._open is None:
-            return self._verified(exchange.plan.request, given, content)[0]
+            signed = self._signed(exchange.plan.request, given.time, content)
+            return self._verified(given, signed)
         return self._wait(exchange, given, content)
 
     def begin(self, exchange: Exchange) -> Answer | None:
@@ -112,14 +113,15 @@ class SignedRequests:
     async def _wait(self, exchange: Exchange, given: Given, content: bytes | Awaitable[bytes]) -> Verified:
         if not isinstance(content, bytes):
             content = await content
-        verified, signed = self._verified(exchange.plan.request, given, content)
-        if isinstance(verified, Identity) and self._open is not None:
+        signed = self._signed(exchange.plan.request, given.time, content)
+        verified = self._verified(given, signed)
+        if isinstance(verified, Identity) and self._open is not None and signed is not None:
             return await self._first(self._open, verified, signed)
         return verified
 
     async def _first(self, open_engine: Open, identity: Identity, signed: bytes) -> Verified:
         """Note what was signed, whichever of several secrets it was signed with: it counts once."""
-        key = f"signature/{self._name}/{signed.hex()}"
+        key = f"signature/{self._name}/{hashlib.sha256(signed).hexdigest()}"
         try:
             engine = await open_engine()
             noted = await engine.compare_and_set(key, b"", 0, self._form.once)
@@ -152,37 +154,29 @@ class SignedRequests:
             return _NO_TIME
         prefix = form.prefix
         signatures = [part[len(prefix) :] for part in parts if part.startswith(prefix)]
+        if form.encoding == "hex":
+            signatures = [signature.lower() for signature in signatures]
         if not 0 < len(signatures) <= _MOST_SIGNATURES:
             return _MALFORMED
         return Given(signatures, moment)
 
-    def _verified(self, request: RequestHead, given: Given, content: bytes) -> tuple[Identity | Denial, bytes]:
-        """Return who signed, and the hash of what was signed."""
-        signed = self._signed(request, given.time, content)
+    def _verified(self, given: Given, signed: bytes | None) -> Identity | Denial:
         if signed is None:
-            return _MALFORMED, b""
+            return _MALFORMED
         right = False
-        for key in self._keys:
-            mac = key.copy()
-            for piece in signed:
-                mac.update(piece)
-            expected = self._encoded(mac.digest())
+        for secret in self._secrets:
+            expected = self._encoded(hmac.digest(secret, signed, self._form.algorithm))
             for signature in given.signatures:
-                right |= hmac.compare_digest(signature.lower() if self._form.encoding == "hex" else signature, expected)
-        if not right:
-            return _WRONG, b""
-        seen = hashlib.sha256()
-        for piece in signed:
-            seen.update(piece)
-        return self._identity, seen.digest()
+                right |= hmac.compare_digest(signature, expected)
+        return self._identity if right else _WRONG
 
     def _encoded(self, digest: bytes) -> bytes:
         if self._form.encoding == "hex":
             return digest.hex().encode()
         return b64encode(digest) if self._form.encoding == "base64" else urlsafe_b64encode(digest)
 
-    def _signed(self, request: RequestHead, moment: bytes, content: bytes) -> list[bytes] | None:
-        """Return the pieces of what is signed; None where a field of it is not there once."""
+    def _signed(self, request: RequestHead, moment: bytes, content: bytes) -> bytes | None:
+        """Return what is signed; None where a field of it is not there once."""
         pieces: list[bytes] = []
         for kind, value in self._form.signed:
             if kind == "header":
@@ -192,7 +186,7 @@ class SignedRequests:
                 pieces.append(values[0])
             else:
                 pieces.append(_piece(kind, value, request, moment, content))
-        return pieces
+        return b"".join(pieces)
 
 
 def _piece(kind: str, text: bytes, request: RequestHead, moment: bytes, content: bytes) -> bytes:
