@@ -28,6 +28,17 @@ BIG_SIZE = 8 * 1024 * 1024
 LARGE_SIZE = 1024 * 1024
 TEXT = json.dumps([{"id": n, "name": f"item {n}", "hash": hash(n * 1.5)} for n in range(400)]).encode()
 """What is compressed: some 20 KiB of JSON."""
+ORDER = {
+    "name": "customers/ada/orders",
+    "customer": "Ada Lovelace",
+    "revision": "7",
+    "state": "AVAILABLE",
+    "created": "2026-01-02T03:04:05Z",
+    "tags": ["books", "maps"],
+    "lines": [{"sku": "A-17", "count": 2, "price": 12.5}, {"sku": "B-4", "count": 1, "price": 3.75}],
+    "gift": True,
+}
+"""What a call of bench.Shop/CreateOrder is answered with; lua/order.lua sends the same."""
 MESSAGE = b"\0\0\0\0\x40" + b"edgewise" * 8
 """A gRPC message of 64 bytes behind its prefix: not compressed, length in four bytes."""
 
@@ -55,6 +66,7 @@ class Arena:
             "cert": self.directory / "cert.pem",
             "key": self.directory / "key.pem",
             "pem": self.directory / "both.pem",
+            "descriptors": self.directory / "shop.binpb",
             "body": BODY,
             "body_file": self.directory / "body.json",
             "files": self.directory / "files",
@@ -78,6 +90,7 @@ class Arena:
             (self.directory / name / "page.json").write_bytes(content)
         self.write_files()
         (self.directory / "message.bin").write_bytes(MESSAGE)
+        self.write_orders()
         (self.directory / "body.json").write_text(BODY)
         configuration = self.directory / "origin.conf"
         configuration.write_text(render(TEMPLATES / "origin.conf", self.values()))
@@ -92,6 +105,25 @@ class Arena:
         files.mkdir()
         (files / "small.json").write_text(BODY)
         os.link(self.directory / "big.bin", files / "big.bin")
+
+    def write_orders(self) -> None:
+        """The descriptors of the service that JSON is translated for, and a framed message of its."""
+        import google.api
+        from google.protobuf import json_format, message_factory
+        from grpc_tools import protoc  # as .[dev] has them
+
+        from edgewise.protocols.protobuf.descriptors import files_of, make_pool
+
+        descriptors = self.directory / "shop.binpb"
+        common = Path(next(iter(google.api.__path__))).parent.parent
+        paths = [f"-I{path}" for path in (TEMPLATES, common, Path(protoc.__file__).parent / "_proto")]
+        options = [*paths, "--include_imports", f"--descriptor_set_out={descriptors}", "shop.proto"]
+        if protoc.main(["protoc", *options]):
+            raise RuntimeError("protoc failed")
+        pool = make_pool(files_of(descriptors.read_bytes()))
+        order = message_factory.GetMessageClass(pool.FindMessageTypeByName("bench.Order"))()
+        content = json_format.ParseDict(ORDER, order).SerializeToString()
+        (self.directory / "order.bin").write_bytes(b"\0" + len(content).to_bytes(4, "big") + content)
 
     def helper(self, command: list[str], name: str) -> Tree:
         """Starts a process beside the load."""

@@ -9,9 +9,9 @@ import ssl
 import time
 from typing import Any
 
-from bench.arena import BIG_SIZE, BODY, LARGE_SIZE, TEXT, Arena
+from bench.arena import BIG_SIZE, BODY, LARGE_SIZE, ORDER, TEXT, Arena
 from bench.load import run
-from bench.peers import CACHES, Running
+from bench.peers import CACHES, TRANSCODERS, Running
 from bench.processes import wait_until
 from bench.websocket import FrameReader, frame
 from bench.websocket_load import connect
@@ -42,9 +42,24 @@ def check(running: Running, arena: Arena) -> None:
         _check_fields(running, _echo(secure), _echo(secure))
     if running.peer.name in CACHES:
         _check_cache(running)
+    if running.peer.name in TRANSCODERS:
+        _check_transcoding(running)
     _check_http2(running, arena)
     _check_websocket(running)
     _check_log(running)
+
+
+def _check_transcoding(running: Running) -> None:
+    """JSON comes back as it was sent, and what does not fit is refused."""
+    plain = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
+    fields = {"Content-Type": "application/json"}
+    with contextlib.closing(plain):
+        plain.request("POST", "/v1/customers/ada/orders", json.dumps(ORDER), fields)
+        response = plain.getresponse()
+        told = json.loads(response.read())
+        _expect(response.status == 200 and told == ORDER, f"{running.name} translates to {told}")
+        plain.request("POST", "/v1/customers/ada/orders", '{"revision": "seven"}', fields)
+        _expect(plain.getresponse().status == 400, f"{running.name} takes what does not fit")
 
 
 def _check_cache(running: Running) -> None:

@@ -153,6 +153,9 @@ PEERS = {
 }
 
 
+TRANSCODERS = ("edgewise", "edgewise-pure", "envoy")
+"""Those that are set up to translate JSON to gRPC."""
+
 CACHES = ("edgewise", "edgewise-pure", "nginx", "varnish")
 """Those that are set up to cache."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.arena import Arena
 from bench.load import Load, h2load, run, wrk
-from bench.peers import CACHES, Running
+from bench.peers import CACHES, TRANSCODERS, Running
 
 IDLE_CONNECTIONS = 10_000
 GIB = 1 << 30
@@ -238,6 +238,15 @@ SCENARIOS = (
         peers=EDGE,
     ),
     Scenario("grpc", "gRPC unary call", "CPU µs a call", _requests(_grpc), 0.5, baseline="envoy"),
+    Scenario(
+        "transcode",
+        "JSON to a gRPC unary call and back",
+        "CPU µs a call",
+        _requests(_wrk("/v1/customers/ada/orders", "order")),
+        0.7,
+        baseline="envoy",
+        peers=TRANSCODERS,
+    ),
     Scenario(
         "new",
         "new connection per request",
