@@ -49,6 +49,13 @@ auth = { api_keys = "consumers" }
 cache = {}
 transform = { request = { query = { set = { user = "{consumer}" } } } }
 [[routes]]
+path = "/filtered"
+upstream = "app"
+auth = { api_keys = "consumers" }
+cache = {}
+filters = ["marking:mark"]
+transform = { request = { query = { set = { user = "{consumer}" } }, headers = { set = { X-Tenant = "{consumer}" } } } }
+[[routes]]
 path = "/json"
 upstream = "app"
 compress = true
@@ -69,6 +76,11 @@ upstream = "app"
 most = "10KiB"
 on_error = "pass"
 set = { "/edited" = true }
+"""
+FILTER = """
+def mark(request):
+    assert "X-Tenant" not in request.headers
+    request.headers["X-Marked"] = "1"
 """
 DOCUMENT = b'{"data":{"users":[{"name":"Ada","password":"x"},{"password":"y"}],"total":1.10}}'
 EDITED = {"result": {"users": [{"name": "Ada"}, {}], "count": 1.1}}
@@ -126,7 +138,9 @@ def app() -> App:
 @pytest.fixture(scope="module")
 def edgewise(app: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgewiseProcess]:
     origin = Origin(app)
-    server = EdgewiseProcess(TOML.replace("ORIGIN", origin.address), tmp_path_factory.mktemp("transform"))
+    directory = tmp_path_factory.mktemp("transform")
+    (directory / "marking.py").write_text(FILTER)
+    server = EdgewiseProcess(TOML.replace("ORIGIN", origin.address), directory)
     yield server
     server.stop()
     origin.stop()
@@ -171,6 +185,16 @@ def test_the_cache_goes_by_what_is_sent_on(edgewise: EdgewiseProcess, app: App) 
     for name in ("ada", "bob") * 3:
         answer = ask(edgewise, get("/cached?x=1", "a", f"X-API-Key: {KEYS[name]}"))
         assert answer.body == f"/cached?x=1&user={name}".encode()
+    assert app.asked - before == 2
+
+
+def test_what_a_filter_changes_comes_on_top(edgewise: EdgewiseProcess, app: App) -> None:
+    before = app.asked
+    for name in ("ada", "bob") * 2:
+        answer = ask(edgewise, get("/filtered", "a", f"X-API-Key: {KEYS[name]}", "X-Tenant: root"))
+        assert answer.body == f"/filtered?user={name}".encode()
+        assert sent(app, "X-Marked") == "1"
+        assert app.head.lower().count(b"x-tenant:") == 1
     assert app.asked - before == 2
 
 
