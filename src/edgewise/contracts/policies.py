@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from edgewise.contracts.exchange import Exchange
 
 POLICIES = (
-    "maintenance", "ip", "cors", "rate-limit", "rate-limit-dry-run", "concurrency", "auth", "authorize", "idempotency", "transform", "transcode",
+    "maintenance", "ip", "cors", "rate-limit", "rate-limit-dry-run", "concurrency", "auth", "authorize", "idempotency",
+    "transform", "transcode",
 )  # fmt: skip
 """Names of all that may refuse a request, as logs (`end` is "edge-" and the name) and metrics have them."""
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edgewise.contracts.endpoint import Endpoint, Upstream
 from edgewise.contracts.exchange import Exchange
+from edgewise.contracts.identity import Identity
 from edgewise.contracts.plan import Route
 from edgewise.http.masking import Masking
 from edgewise.telemetry.access_log import AccessLog
@@ -123,6 +124,19 @@ def test_scalars_of_the_filters_context_are_logged_and_nothing_else(make_exchang
     context = {"user": "ann\n", "age": 7, "ratio": 0.5, "secret": object(), "list": [1]}
     assert logged(make_exchange(context=context))["context"] == {"user": "ann\n", "age": 7, "ratio": 0.5}
     assert "context" not in logged(make_exchange(context={}))
+
+
+def test_lines_say_who_asked(make_exchange: Make) -> None:
+    entry = logged(make_exchange(identity=Identity('al"ice\n', "jwt", consumer="acme")))
+    assert (entry["user"], entry["consumer"], entry["auth"]) == ('al"ice\n', "acme", "jwt")
+    assert "consumer" not in logged(make_exchange(identity=Identity("bob", "basic")))
+    assert not {"user", "consumer", "auth"} & logged(make_exchange()).keys()
+
+
+def test_the_user_of_a_combined_line_is_one_word(make_exchange: Make) -> None:
+    render = combined_renderer()
+    for name, word in (("alice", "alice"), ('a b"c\n', "a\\x20b\\x22c\\x0A"), ("é", "\\xC3\\xA9"), ("", "-")):
+        assert line(make_exchange(identity=Identity(name, "jwt")), render).startswith(f"192.0.2.7 - {word} [14/Nov/")
 
 
 def test_credentials_are_never_logged(make_exchange: Make) -> None:

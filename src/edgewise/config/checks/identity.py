@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
-from edgewise.config.checks.tables import texts, value_at
+from edgewise.config.checks.tables import tables, texts, value_at
 from edgewise.config.identity import Identity
 from edgewise.config.problems import Mistake, show
 
@@ -16,6 +16,10 @@ _FIELDS = ("user_field", "consumer_field", "groups_field", "scopes_field", "meth
 def check_identity(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     """Yield the mistakes of the table."""
     table = value_at(data, "identity")
+    if not value_at(data, "identity", "jwt_keys"):
+        for path, route in tables(data, "routes"):
+            if value_at(route, "respond", "identity_keys") is True:
+                yield Mistake((*path, "respond", "identity_keys"), "there are no keys", "jwt_keys in [identity]")
     if not isinstance(table, dict):
         return
     if table.get("format") == "jwt" and not table.get("jwt_keys"):
