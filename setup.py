@@ -13,7 +13,8 @@ from setuptools import setup
 
 COMPILED = [
     "http/head", "protocols/http1", "protocols/http1_fields", "protocols/http1_chunked", "protocols/http1_parting",
-    "protocols/memo", "protocols/protobuf/messages", "protocols/protobuf/scalars", "protocols/protobuf/times",
+    "protocols/jose", "protocols/jws", "protocols/memo", "protocols/protobuf/messages", "protocols/protobuf/scalars",
+    "protocols/protobuf/times",
     "protocols/protobuf/well_known", "protocols/protobuf/wire", "protocols/hpack", "protocols/hpack_huffman",
     "protocols/http2", "protocols/http2_abuse", "protocols/http2_events", "protocols/http2_frames",
     "protocols/http2_heads", "protocols/http2_messages", "protocols/http2_sending", "protocols/http2_streams",
@@ -28,7 +29,8 @@ COMPILED = [
     "cache/cookies", "cache/fetching", "cache/key", "cache/memory", "cache/purges", "cache/request", "cache/reuse",
     "cache/route", "cache/sieve", "cache/stored", "cache/tiers", "cache/vary", "contracts/identity",
     "contracts/policies", "contracts/limits", "proxy/policies", "gateway/authentication", "gateway/api_keys",
-    "gateway/bearer", "gateway/consumers", "gateway/cors", "gateway/identity", "gateway/jwt", "gateway/limit_fields",
+    "gateway/bearer", "gateway/consumers", "gateway/cors", "gateway/identity", "gateway/jwt",
+    "gateway/jwt_rules", "gateway/claims", "gateway/limit_fields",
     "gateway/limit_keys", "gateway/meters", "gateway/rate_limit", "router/policies/hosts", "router/https",
     "router/match", "router/patterns", "telemetry/access_log", "telemetry/log_format", "telemetry/metrics",
 ]  # fmt: skip
