@@ -64,7 +64,7 @@ class TestByTheUser:
     async def test_nobody_logs_out_to_the_same_end(self, browser: Browser) -> None:
         assert location(await browser.ask(LOGOUT, OWN)) == "/"
 
-    @pytest.mark.parametrize("site", [b"cross-site", b"same-site", b""])
+    @pytest.mark.parametrize("site", [b"cross-site", b"same-site", b"none", b""])
     @in_a_loop
     async def test_another_site_gets_the_question_and_its_forms_nothing(self, browser: Browser, site: bytes) -> None:
         await browser.log_in()

@@ -55,7 +55,7 @@ def test_paths_of_this_host_are_local(path: str) -> None:
     ("lines", "own"),
     [
         (("Sec-Fetch-Site: same-origin",), True),
-        (("Sec-Fetch-Site: none",), True),
+        (("Sec-Fetch-Site: none",), False),
         (("Sec-Fetch-Site: same-site",), False),
         (("Sec-Fetch-Site: cross-site",), False),
         (("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"), False),

@@ -150,7 +150,7 @@ def identity_of(session: LoginSession, kept: Kept) -> Identity:
         METHOD,
         groups=frozenset(session.get(GROUPS, None) or ()),
         scopes=frozenset(kept.scopes),
-        claims={**kept.claims, "sub": kept.sub},
+        claims={**kept.claims, "iss": kept.registration.partition(" ")[0], "sub": kept.sub},
         expires=kept.until,
     )
 

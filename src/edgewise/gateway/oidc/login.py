@@ -94,6 +94,8 @@ class Login:
         back = local(parameters(head).get("next")) or "/"
         if back.partition("?")[0] in self._client.paths:
             back = "/"
+        if not head.authority:
+            raise NotUnderstood("no host is asked")
         metadata = await self._metadata()
         redirect_uri = origin(head, secure=self._logins.secure) + self._client.paths.callback
         attempt, cookies = await self._attempts.begin(redirect_uri, back, cookie_fields(head))
@@ -172,7 +174,7 @@ class Login:
         host = authority(head)
         opened = self._logins.open(cookie_fields(head), host)
         session = await opened if isinstance(opened, Awaitable) else opened
-        session.login(user)
+        session.login(user, self._client.name)
         left_out = kept.keep(session, self._client, claims, tokens, self._clock())
         if left_out:
             _log.warning("%s: %d groups of a user are left out", self._client.name, left_out)

@@ -60,10 +60,10 @@ def navigates(head: RequestHead) -> bool:
 
 
 def from_own_page(head: RequestHead, *, secure: bool) -> bool:
-    """Does a page of this origin ask, or the user by hand? By Sec-Fetch-Site, else by Origin."""
+    """Does a page of this origin ask? By Sec-Fetch-Site, else by Origin; "none" may be a link in a mail."""
     sites = [field.value for field in head.fields if field.name == b"sec-fetch-site"]
     if sites:
-        return len(sites) == 1 and sites[0] in (b"same-origin", b"none")
+        return len(sites) == 1 and sites[0] == b"same-origin"
     origins = [field.value for field in head.fields if field.name == b"origin"]
     return len(origins) == 1 and origins[0].decode("latin-1").lower() == origin(head, secure=secure)
 
