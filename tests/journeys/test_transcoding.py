@@ -20,6 +20,10 @@ TOML = f"""{SERVER}{ACCESS_LOG}
 [upstreams.library]
 servers = ["LIBRARY"]
 protocol = "h2c"
+[upstreams.hedged]
+servers = ["LIBRARY", "OTHER"]
+protocol = "h2c"
+hedge = {{ after = "20ms" }}
 [upstreams.nobody]
 servers = ["127.0.0.1:1"]
 protocol = "h2c"
@@ -52,6 +56,10 @@ strip_prefix = "/api"
 upstream = "library"
 transcode = {{ descriptors = "api.binpb" }}
 [[routes]]
+host = "hedged.test"
+upstream = "hedged"
+transcode = {{ descriptors = "api.binpb" }}
+[[routes]]
 host = "gone.test"
 upstream = "nobody"
 transcode = {{ descriptors = "api.binpb" }}
@@ -67,9 +75,10 @@ class Site:
     """A standing edgewise before a library."""
 
     def __init__(self, directory: Path) -> None:
-        self.library = LibraryServer()
+        self.library, self.other = LibraryServer(), LibraryServer()
         (directory / "api.binpb").write_bytes(descriptor_set())
-        self.edge = EdgewiseProcess(TOML.replace("LIBRARY", self.library.address), directory)
+        toml = TOML.replace("LIBRARY", self.library.address).replace("OTHER", self.other.address)
+        self.edge = EdgewiseProcess(toml, directory)
 
     def ask(self, request: bytes, **options: Any) -> RawResponse:
         """Send a request on a connection of its own."""
@@ -91,6 +100,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     yield site
     site.edge.stop()
     site.library.stop()
+    site.other.stop()
 
 
 def request(method: str, path: str, body: bytes = b"", *lines: str, host: str = "example.com") -> bytes:
@@ -292,6 +302,13 @@ def test_failures_of_the_edge_are_told_in_the_same_form(site: Site) -> None:
     assert site.json(get("/v1/shelves/1", "gone.test"), 502)["code"] == 14
     assert site.json(get("/v1/hang", "hasty.test"), 504)["code"] == 4
     assert site.json(get("/v1/hang", "example.com", "grpc-timeout: 100m"), 504)["code"] == 4
+
+
+def test_calls_are_not_hedged_since_their_message_is_sent_once(site: Site) -> None:
+    site.library.hanging.clear()
+    site.other.hanging.clear()
+    assert site.json(get("/v1/hang", "hedged.test", "grpc-timeout: 500m"), 504)["code"] == 4
+    assert not (site.library.hanging.is_set() and site.other.hanging.is_set())
 
 
 def test_a_client_that_leaves_cancels_the_call(site: Site) -> None:

@@ -24,7 +24,7 @@ def arm(exchange: Exchange) -> None:
         exchange.attempts == 1
         and exchange.primary is None
         and plan.request.method == b"GET"
-        and not plan.body
+        and exchange.body is None
         and plan.upgrade is None
     ):
         exchange.hedge = exchange.client.engine.loop.call_later(group.hedge_after, _begin, exchange)

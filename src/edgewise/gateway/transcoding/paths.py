@@ -144,29 +144,39 @@ class Paths(Generic[Target]):
         methods = table.setdefault(template.verb, {})
         return methods.setdefault(method, target) is target
 
-    def find(self, path: str) -> tuple[dict[str, Target], list[str]] | None:
-        """Return what a path leads to by HTTP method, and its segments, still encoded, without the verb."""
+    def find(self, path: str) -> list[tuple[dict[str, Target], list[str]]]:
+        """Return what a path leads to by HTTP method, with its segments, still encoded and without the verb.
+
+        A path may lead to several, which may have different methods: the most specific comes first.
+        """
         segments = path[1:].split("/", _MOST_SEGMENTS)
         last, _, verb = segments[-1].rpartition(":")
+        found: list[tuple[dict[str, Target], list[str]]] = []
         if verb in self._verbs and last:
-            bare = [*segments[:-1], last]
-            found = self._walk(self._root, bare, 0, verb)
-            if found is not None:
-                return found, bare
-        found = self._walk(self._root, segments, 0, "")
-        return None if found is None else (found, segments)
+            self._walk(self._root, [*segments[:-1], last], 0, verb, found)
+        self._walk(self._root, segments, 0, "", found)
+        return found
 
-    def _walk(self, node: _Node[Target], segments: list[str], at: int, verb: str) -> dict[str, Target] | None:
+    def _walk(
+        self,
+        node: _Node[Target],
+        segments: list[str],
+        at: int,
+        verb: str,
+        found: list[tuple[dict[str, Target], list[str]]],
+    ) -> None:
         if at == len(segments):
-            return node.ends.get(verb) or node.rest.get(verb)
-        segment = segments[at]
-        found: dict[str, Target] | None = None
-        following = node.literals.get(segment)
-        if following is not None:
-            found = self._walk(following, segments, at + 1, verb)
-        if found is None and node.one is not None and segment:
-            found = self._walk(node.one, segments, at + 1, verb)
-        return found if found is not None else node.rest.get(verb)
+            if verb in node.ends:
+                found.append((node.ends[verb], segments))
+        else:
+            segment = segments[at]
+            following = node.literals.get(segment)
+            if following is not None:
+                self._walk(following, segments, at + 1, verb, found)
+            if node.one is not None and segment:
+                self._walk(node.one, segments, at + 1, verb, found)
+        if verb in node.rest:
+            found.append((node.rest[verb], segments))
 
 
 def value_of(variable: Variable, segments: list[str]) -> str:

@@ -91,12 +91,16 @@ class PoolTranscoder:
     def find(self, request: RequestHead) -> BoundCall | Answer | Denial:
         """Return what a request calls; what answers it where it calls nothing."""
         found = self._paths.find(request.path.decode("latin-1"))
-        if found is None:
+        if not found:
             return _NOT_HERE
-        methods, segments = found
-        binding = _binding(methods, request.method.decode("latin-1"))
-        if binding is None:
-            return _other_methods(request.method, methods)
+        method = request.method.decode("latin-1")
+        for methods, segments in found:
+            binding = _binding(methods, method)
+            if binding is not None:
+                return self._call(request, binding, segments)
+        return _other_methods(request.method, {name for methods, _ in found for name in methods})
+
+    def _call(self, request: RequestHead, binding: Binding, segments: list[str]) -> BoundCall | Denial:
         content_type = request.get(b"content-type") or b""
         if request.body:
             if binding.rule.body and not binding.raw and not _is_json(content_type):
@@ -117,10 +121,13 @@ class PoolTranscoder:
 
 def _binding(methods: dict[str, Binding], method: str) -> Binding | None:
     found = methods.get(method) or methods.get(_ANY)
-    return methods.get("GET") if found is None and method == "HEAD" else found
+    if found is None and method == "HEAD":
+        found = methods.get("GET")
+        return None if found is None or found.method.streams_out else found
+    return found
 
 
-def _other_methods(method: bytes, methods: dict[str, Binding]) -> Answer | Denial:
+def _other_methods(method: bytes, methods: set[str]) -> Answer | Denial:
     """Answer a request with a method that is bound to nothing (RFC 9110 sections 9.3.7 and 15.5.6)."""
     known = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
     allow = (b"Allow", ", ".join(sorted(known)).encode())

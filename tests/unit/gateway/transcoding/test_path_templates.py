@@ -19,10 +19,10 @@ def tree(*templates: str) -> Paths[str]:
 
 def found(paths: Paths[str], path: str) -> tuple[str, dict[str, str]] | None:
     """Return the template that a path leads to, and its variables."""
-    result = paths.find(path)
-    if result is None:
+    results = paths.find(path)
+    if not results:
         return None
-    methods, segments = result
+    methods, segments = results[0]
     text = methods["GET"]
     return text, {one.field: value_of(one, segments) for one in parse_template(text).variables}
 
@@ -78,6 +78,13 @@ def test_a_colon_that_begins_no_verb_is_part_of_the_segment() -> None:
     paths = tree("/v1/{name=*}", "/v1/{name=*}:move")
     assert found(paths, "/v1/a:b") == ("/v1/{name=*}", {"name": "a:b"})
     assert found(paths, "/v1/a:b:move") == ("/v1/{name=*}:move", {"name": "a:b"})
+
+
+def test_a_path_that_leads_to_several_has_the_methods_of_all() -> None:
+    paths: Paths[str] = Paths()
+    for method, text in (("GET", "/v1/{name=**}"), ("PUT", "/v1/{name=*}"), ("POST", "/v1/{name=*}:move")):
+        paths.add(method, parse_template(text), text)
+    assert [list(methods) for methods, _ in paths.find("/v1/a:move")] == [["POST"], ["PUT"], ["GET"]]
 
 
 def test_one_method_and_path_lead_to_one_target_only() -> None:

@@ -7,8 +7,11 @@ import json
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from edgewise.contracts.transcoding import Untranslatable
+from edgewise.gateway.transcoding.bindings import BoundCall
 from edgewise.gateway.transcoding.sources import Fixed
 from edgewise.gateway.transcoding.transcoder import Settings
+from edgewise.http.head import plain_head
 from edgewise.protocols.protobuf.descriptors import DescriptorError
 from support.compiled_protos import descriptor_set
 
@@ -60,6 +63,17 @@ def test_descriptors_that_cannot_be_used_are_refused_with_the_reason(
 def test_files_that_come_with_the_packages_need_not_be_in_the_set() -> None:
     Fixed(without("google/protobuf/timestamp.proto"), (SERVICE,), Settings())
     Fixed(without("google/api/annotations.proto"), (SERVICE,), Settings())
+
+
+def test_a_message_that_is_none_of_the_method_is_told_so() -> None:
+    call = Fixed(descriptor_set(), (), Settings()).current.find(plain_head(b"GET", b"/v1/shelves/1"))
+    assert isinstance(call, BoundCall)
+    with pytest.raises(Untranslatable, match=r"edgewise\.library\.Shelf"):
+        call.told(b"\xff")
+    files = Fixed(descriptor_set(), (), Settings()).current.find(plain_head(b"GET", b"/v1/files/1"))
+    assert isinstance(files, BoundCall)
+    with pytest.raises(Untranslatable, match="content type"):
+        files.told(b"\x0a\x04a\r\nb")
 
 
 def test_statuses_without_a_text_or_a_known_code_are_told_too() -> None:
