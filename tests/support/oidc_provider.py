@@ -1,7 +1,7 @@
 """A real OpenID Connect provider: django-oauth-toolkit, with a login form. `python oidc_provider.py PORT DIRECTORY`.
 
-DIRECTORY has `key.pem` (RSA) and gets the database. Users are alice, bob and carol, with the password "secret". Clients are
-registered at /register (for tests alone), tokens made short-lived, users disabled and tokens revoked there too.
+DIRECTORY has `key.pem` (RSA) and gets the database. Users are alice, bob and carol, with the password "secret". For tests
+alone, clients are registered at /register, and at /change settings are changed and refresh tokens revoked.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def register(request: HttpRequest) -> JsonResponse:
 
 
 def change(request: HttpRequest) -> JsonResponse:
-    """Set a setting, revoke every refresh token of a user, or say how often refresh tokens were used."""
+    """Change settings, revoke every refresh token of a user, and say how many access tokens there are."""
     from oauth2_provider.models import get_access_token_model, get_refresh_token_model
     from oauth2_provider.settings import oauth2_settings
 
