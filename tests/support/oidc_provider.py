@@ -1,7 +1,7 @@
 """A real OpenID Connect provider: django-oauth-toolkit, with a login form. `python oidc_provider.py PORT DIRECTORY`.
 
-DIRECTORY has `key.pem` (RSA) and gets the database. Users are alice, bob and carol, with the password "secret". For tests
-alone, clients are registered at /register, and at /change settings are changed and refresh tokens revoked.
+DIRECTORY has `key.pem` (RSA) and gets the database. Users are alice, bob and carol, with the password "secret". For
+tests alone, clients are registered at /register, and at /change settings are changed and refresh tokens revoked.
 """
 
 from __future__ import annotations
