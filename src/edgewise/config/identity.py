@@ -30,7 +30,7 @@ class Identity(Model):
     claim_fields: dict[FieldName, Text] = Field(default={})
     """Further fields, each with the claim it tells, such as { X-Email = "email", X-Tenant = "org.id" }."""
     jwt_field: FieldName = "X-Identity"
-    """Field with the JWT."""
+    """Field with the JWT; in Authorization it stands behind "Bearer", and no client's own goes on."""
     jwt_keys: list[FileName] = Field(default=[])
     """PEM files of private keys (Ed25519, P-256 or RSA): the first signs, all are published. To change keys: add the
     new one behind, later put it first, and later still take the old one out."""

@@ -80,7 +80,8 @@ class IdentityToken:
         self, field: str, key: SigningKey, *, issuer: str, lifetime: float = 60.0, claims: Iterable[str] = ()
     ) -> None:
         """`claims`: paths of those that are passed on; `lifetime` in seconds."""
-        self._field = field
+        scheme = "Bearer " if field.lower() == "authorization" else ""  # RFC 6750 section 2.1
+        self._start = f"{field}: {scheme}".encode()
         self._key = key
         self._issuer = issuer
         self._lifetime = lifetime
@@ -107,7 +108,7 @@ class IdentityToken:
             if value is not ABSENT:
                 said.setdefault(path, value)
         token = self._key.sign(msgspec.json.encode(said))
-        return b"%b: %b\r\n" % (self._field.encode(), token), now + (expires - now) * 0.75
+        return b"%b%b\r\n" % (self._start, token), now + (expires - now) * 0.75
 
 
 class Telling:

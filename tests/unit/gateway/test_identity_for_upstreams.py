@@ -137,6 +137,10 @@ class TestTokens:
             "x": 1,
         }
 
+    def test_in_authorization_it_is_a_bearer_token(self) -> None:
+        writer = IdentityToken("Authorization", SigningKey(KEYS["EdDSA"]), issuer="edge")
+        assert writer.write(Identity("a", "jwt"), "shop", NOW)[0].startswith(b"Authorization: Bearer ey")
+
     def test_none_is_good_for_longer_than_the_credential(self) -> None:
         writer = IdentityToken("X-Identity", SigningKey(KEYS["EdDSA"]), issuer="edge")
         line, until = writer.write(Identity("a", "jwt", expires=NOW + 8), "shop", NOW)

@@ -12,7 +12,7 @@ from edgewise.router import build
 TABLE: Table = build(
     parse("""
 [identity]
-user_field = "X-Auth-Token"
+user_field = "X-API-Key"
 [upstreams.app]
 servers = ["127.0.0.1:1"]
 [upstreams.calls]
@@ -26,9 +26,9 @@ upstream = "calls"
 """)
 )
 SPOOFED = (
-    "X-Auth-Token: root",  # a secret among field lines, which prototypes keep apart
-    "x-auth-token: root",
-    "X_Auth_Token: root",
+    "X-API-Key: root",  # a secret among field lines, which prototypes keep apart
+    "x-api-key: root",
+    "X_API_Key: root",
     "X-Groups: admins",
     "x_groups: admins",
     "X-Identity: forged",
