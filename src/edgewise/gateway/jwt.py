@@ -95,7 +95,7 @@ class TokenVerifier:
         except TokenError as error:
             return error
         for issuer in issuers:
-            if not issuer.keys.known(jws.head):
+            if not issuer.keys.known(jws.head) and not issuer.keys.settled():
                 return self._ask(token, jws, issuers)
         return self._conclude(token, jws, issuers)
 

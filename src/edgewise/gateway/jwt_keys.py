@@ -57,6 +57,9 @@ class Keys(Protocol):
     def known(self, head: Head) -> tuple[Check, ...]:
         """Return the checks of the keys that a token may mean, of those that are known now."""
 
+    def settled(self) -> bool:
+        """Would `find` return what `known` does?"""
+
     async def find(self, head: Head) -> tuple[Check, ...]:
         """Return the same after a look at the issuer's keys, where one is due. Raises KeysUnavailable."""
 
@@ -69,6 +72,10 @@ class FixedKeys:
     def __init__(self, keys: KeySet) -> None:
         self.known = keys.find
         """Returns the checks of the keys that a token may mean."""
+
+    def settled(self) -> bool:
+        """Return True."""
+        return True
 
     async def find(self, head: Head) -> tuple[Check, ...]:
         """Return the same."""
@@ -122,6 +129,10 @@ class Jwks:
         if now >= self._fresh_until and now >= self._next:
             self._begin()
         return self._keys.find(head)
+
+    def settled(self) -> bool:
+        """Are there keys, and nothing to learn of others at the moment?"""
+        return self._asking is None and self._clock() < min(self._next, self._use_until)
 
     async def find(self, head: Head) -> tuple[Check, ...]:
         """Return the same after a look at the issuer's keys, where one is due. Raises KeysUnavailable."""

@@ -426,6 +426,9 @@ class Switched:
         self.keys = SET
         self.known = lambda head: self.keys.find(head)
 
+    def settled(self) -> bool:
+        return False
+
     async def find(self, head: Any) -> Any:
         return self.keys.find(head)
 

@@ -63,9 +63,12 @@ def test_unknown_keys_are_looked_for_once_in_a_while_however_many_ask() -> None:
         for _ in range(500):
             assert await keys.find(UNKNOWN) == ()
         assert source.asked == 1
+        assert keys.settled()
         clock.now += 1
+        assert not keys.settled()
         await asyncio.gather(*(keys.find(UNKNOWN) for _ in range(500)))
         assert source.asked == 2
+        assert keys.settled()
         for _ in range(9):
             clock.now += 1
             assert await keys.find(UNKNOWN) == ()
