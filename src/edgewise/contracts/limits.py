@@ -35,8 +35,8 @@ class LimitMemory:
     """Rows of keys, in sets of WAYS: a key is in the set that its mark says, or nowhere."""
 
     __slots__ = (
-        "_maps", "_sizes", "alone", "cells", "changed", "held_sets", "holders", "marks", "own", "row", "rows", "sets",
-        "under_way", "worker",
+        "_maps", "_sizes", "alone", "cells", "changed", "counted", "held_sets", "holders", "marks", "own", "row",
+        "rows", "sets", "under_way", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +53,8 @@ class LimitMemory:
         """The cell of this worker in rows."""
         self.row = struct.Struct(f"QQ{ADMITTED - STATE + workers}d")
         """To read a row at once. It is no way to write: `struct` clears first what it will write, and others see it."""
+        self.counted = struct.Struct(f"Q8x3d16x{workers}d")
+        """To read of a row what meters need: the mark, the meter's cells, and what each worker admitted."""
         self._maps = maps = maps or _Maps(workers, rows, self.row.size, under_way)
         self.sets = rows // WAYS
         self.rows = maps.rows

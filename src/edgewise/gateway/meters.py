@@ -16,6 +16,9 @@ from edgewise.contracts.limits import ADMITTED, STATE, LimitMemory
 _DEBT_SECONDS = 10.0
 """What others admitted puts a key off by this much at most, whatever a counter says."""
 _ROUNDING = 1e-9
+_STATE, _ADMITTED = 1, 4
+"""Of what `LimitMemory.counted` reads: the first of a meter's cells, and the first of those of workers."""
+_SKIPPED = ADMITTED - _ADMITTED
 _BASE, _PREVIOUS = STATE + 1, STATE + 2
 """Cells of a meter: what `take` counts from, and of a sliding window the requests of the window before."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -63,12 +66,12 @@ class TokenBucket:
 
     def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Take `cost` tokens."""
-        row = memory.row.unpack_from(memory.rows, offset)
+        row = memory.counted.unpack_from(memory.rows, offset)
         if row[0] != mark:
             return None
         interval, cells, cell, own = self._interval, memory.cells, offset >> 3, memory.own
-        taken = (row[ADMITTED] if memory.alone else sum(row[ADMITTED:])) * interval
-        full = row[_BASE] + taken
+        taken = (row[_ADMITTED] if memory.alone else sum(row[_ADMITTED:])) * interval
+        full = row[_STATE + 1] + taken
         if full < now:
             full = now
             cells[cell + _BASE] = now - taken
@@ -77,14 +80,14 @@ class TokenBucket:
         if left < -_ROUNDING:
             return left
         cells[cell + STATE] = full
-        cells[cell + own] = row[own] + cost
+        cells[cell + own] = row[own - _SKIPPED] + cost
         return left / interval if left > 0.0 else 0.0
 
     def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
         """Take tokens that others gave away, below zero if need be."""
-        row = memory.row.unpack_from(memory.rows, offset)
-        taken = sum(row[ADMITTED:]) * self._interval
-        full = max(row[_BASE] + taken, now) + amount * self._interval
+        row = memory.counted.unpack_from(memory.rows, offset)
+        taken = sum(row[_ADMITTED:]) * self._interval
+        full = max(row[_STATE + 1] + taken, now) + amount * self._interval
         full = min(full, now + self._tolerance + _DEBT_SECONDS)
         memory.cells[(offset >> 3) + STATE] = full
         memory.cells[(offset >> 3) + _BASE] = full - taken
@@ -112,11 +115,11 @@ class SlidingWindow:
 
     def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Count."""
-        row = memory.row.unpack_from(memory.rows, offset)
+        row = memory.counted.unpack_from(memory.rows, offset)
         if row[0] != mark:
             return None
-        admitted = sum(row[ADMITTED:])
-        until, base, previous = row[STATE], row[_BASE], row[_PREVIOUS]
+        admitted = sum(row[_ADMITTED:])
+        until, base, previous = row[_STATE], row[_STATE + 1], row[_STATE + 2]
         if now >= until - self._length:
             until, base, previous = self._roll(memory, offset >> 3, row, admitted, now)
         start = until - 2 * self._length
@@ -124,15 +127,15 @@ class SlidingWindow:
         left: float = self.limit - current - cost - previous * (1.0 - (now - start) / self._length)
         if left < -_ROUNDING:
             return -self._wait(start, current, previous, now, cost)
-        memory.cells[(offset >> 3) + memory.own] = row[memory.own] + cost
+        memory.cells[(offset >> 3) + memory.own] = row[memory.own - _SKIPPED] + cost
         return max(left, 0.0)
 
     def _roll(
         self, memory: LimitMemory, cell: int, row: tuple[float, ...], admitted: float, now: float
     ) -> tuple[float, float, float]:
         """Begin a window. Its end is written first: who reads in between takes it for full, for a moment."""
-        until, previous = row[STATE] + self._length, admitted - row[_BASE]
-        if now >= row[STATE]:
+        until, previous = row[_STATE] + self._length, admitted - row[_STATE + 1]
+        if now >= row[_STATE]:
             until, previous = now + 2 * self._length, 0.0
         memory.cells[cell + STATE] = until
         memory.cells[cell + _BASE] = admitted
@@ -149,10 +152,10 @@ class SlidingWindow:
 
     def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
         """Count what others admitted as of now."""
-        row = memory.row.unpack_from(memory.rows, offset)
-        base = row[_BASE]
-        if now >= row[STATE] - self._length:
-            _, base, _ = self._roll(memory, offset >> 3, row, sum(row[ADMITTED:]), now)
+        row = memory.counted.unpack_from(memory.rows, offset)
+        base = row[_STATE + 1]
+        if now >= row[_STATE] - self._length:
+            _, base, _ = self._roll(memory, offset >> 3, row, sum(row[_ADMITTED:]), now)
         memory.cells[(offset >> 3) + _BASE] = base - amount
 
     def reset(self, memory: LimitMemory, offset: int, left: float, now: float) -> int:
@@ -179,18 +182,18 @@ class Quota:
 
     def take(self, memory: LimitMemory, offset: int, mark: int, now: float, cost: int) -> float | None:
         """Count."""
-        row = memory.row.unpack_from(memory.rows, offset)
+        row = memory.counted.unpack_from(memory.rows, offset)
         if row[0] != mark:
             return None
-        admitted = sum(row[ADMITTED:])
-        until, base = row[STATE], row[_BASE]
+        admitted = sum(row[_ADMITTED:])
+        until, base = row[_STATE], row[_STATE + 1]
         if now >= until:
             until, base = self._roll(memory, offset >> 3, admitted, now)
         left: float = self.limit - (admitted - base) - cost
         if left < 0.0:
             wait: float = min(now - until, -0.001)
             return wait
-        memory.cells[(offset >> 3) + memory.own] = row[memory.own] + cost
+        memory.cells[(offset >> 3) + memory.own] = row[memory.own - _SKIPPED] + cost
         return left
 
     def _roll(self, memory: LimitMemory, cell: int, admitted: float, now: float) -> tuple[float, float]:
@@ -202,10 +205,10 @@ class Quota:
 
     def charge(self, memory: LimitMemory, offset: int, amount: int, now: float) -> None:
         """Count what was admitted elsewhere in this window."""
-        row = memory.row.unpack_from(memory.rows, offset)
-        base = row[_BASE]
-        if now >= row[STATE]:
-            _, base = self._roll(memory, offset >> 3, sum(row[ADMITTED:]), now)
+        row = memory.counted.unpack_from(memory.rows, offset)
+        base = row[_STATE + 1]
+        if now >= row[_STATE]:
+            _, base = self._roll(memory, offset >> 3, sum(row[_ADMITTED:]), now)
         memory.cells[(offset >> 3) + _BASE] = base - amount
 
     def reset(self, memory: LimitMemory, offset: int, left: float, now: float) -> int:

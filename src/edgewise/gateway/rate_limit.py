@@ -6,7 +6,6 @@ What was admitted goes to the other nodes a moment later, and what those admitte
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 _MOST_KNOWN = 32768
 """Keys whose rows a worker knows without a look."""
-_LEARNING = 0.5
-"""Seconds that the first request of a quota's key waits at most to learn what was counted before."""
 _ROUNDING = 1e-6
 _LOGGED = 10.0
 """Seconds between two log lines of a limit that only tries."""
@@ -121,6 +118,8 @@ class RateLimit:
     def _lines(self, meter: Meter, left: int, offset: int, now: float) -> bytes:
         """Return what clients are told; of a bucket, when it is full follows from what is left."""
         fields = self._fields[meter]
+        if left >= fields.step > 1:
+            left -= left % fields.step
         if meter.refills:
             return fields.get(left) or fields.add(left, left, meter.reset(self._memory, offset, left, now))
         reset = meter.reset(self._memory, offset, left, now)
@@ -160,10 +159,7 @@ class RateLimit:
         return self.check(exchange)
 
     async def _learn(self, exchange: Exchange, meter: Meter, offset: int, mark: int) -> Outcome:
-        try:
-            await asyncio.wait_for(self._sharing.learn(meter, offset, mark), _LEARNING)
-        except (StateError, TimeoutError) as error:
-            _log.warning("a quota is counted from now on alone: %s", error or "the state engine does not answer")
+        await self._sharing.learn(meter, offset, mark)
         outcome = self.check(exchange)
         return await outcome if isinstance(outcome, Awaitable) else outcome
 

@@ -28,6 +28,8 @@ _SHARE = 0.01
 _MOST_DUE = 2000
 """Keys told to the engine at once."""
 _RETRY = 1.0
+_LEARNING = 0.5
+"""Seconds that the first request of a quota's key waits at most to learn what was counted before."""
 _LAST = 1.0
 """Seconds for what is told at the end."""
 _TRIES = 16
@@ -53,6 +55,7 @@ class Sharing:
         self._meters: dict[int, Meter] = {}
         """By their number: those whose counts are told."""
         self._wanted = asyncio.Event()
+        self._lost_until = 0.0
 
     # ---- limits ------------------------------------------------------------------------------------------------------
 
@@ -81,14 +84,26 @@ class Sharing:
         return await self._opening()
 
     async def learn(self, meter: Meter, offset: int, mark: int) -> None:
-        """Count in a new row what the engine has of its window. Raises StateError."""
+        """Count in a new row what the engine has of its window; without it, that is charged when it is back.
+
+        Nobody waits long for it, nor again and again.
+        """
+        if monotonic() < self._lost_until:
+            return
+        try:
+            before = await asyncio.wait_for(self._before(meter, mark), _LEARNING)
+        except (StateError, TimeoutError) as error:
+            self._lost_until = monotonic() + _RETRY
+            _log.warning("a quota begins alone: %s", error or "the state engine does not answer")
+        else:
+            self._take(meter, offset, mark, 0, before)
+
+    async def _before(self, meter: Meter, mark: int) -> int:
         engine = await self.engine()
         if isinstance(meter, Quota) and meter.unit == "month":
             entry = await engine.get(_monthly(meter, mark))
-            before = 0 if entry is None else int(entry.value)
-        else:
-            before = await engine.count(_counter(mark), _window(meter))
-        self._take(meter, offset, mark, 0, before)
+            return 0 if entry is None else int(entry.value)
+        return await engine.count(_counter(mark), _window(meter))
 
     async def add(self, meter: Meter, mark: int, amount: int) -> Count:
         """Add to the count that all share. Raises StateError."""
