@@ -12,6 +12,9 @@ from edgewise.config.jwt import is_url
 from edgewise.config.problems import Mistake, Path, nearest, show
 
 _SOURCES = ("jwks", "discovery", "key_files", "secret_file", "secret_env")
+_LEAST = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Bytes of a secret (RFC 7518 section 3.2)."""
+_MOST_SECRET = 4096
 _SECRETS = ("secret_file", "secret_env")
 _PLACES = ("header", "cookie", "query", "hide", "realm")
 
@@ -21,6 +24,7 @@ def check_jwt(data: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
     for path, table in tables(data, "jwt"):
         yield from _keys(path, {key: value for key, value in table.items() if value not in (False, [])})
         yield from _files(path, table, directory)
+        yield from _secret(path, table, directory)
         if table.get("any_audience") is not True and "audience" not in table:
             yield Mistake(path, "says not whom its tokens are for", "audience, or any_audience = true")
         if table.get("any_audience") is True and "audience" in table:
@@ -57,6 +61,19 @@ def _files(path: Path, table: dict[str, Any], directory: FilePath) -> Iterator[M
         for name in texts(table.get(key)):
             if name and "://" not in name and not (directory / name).is_file():
                 yield Mistake((*path, key), f"there is no file {directory / name}")
+
+
+def _secret(path: Path, table: dict[str, Any], directory: FilePath) -> Iterator[Mistake]:
+    """Yield that a secret is too short for an algorithm."""
+    name = table.get("secret_file")
+    if not isinstance(name, str) or not (directory / name).is_file():
+        return
+    with (directory / name).open("rb") as file:
+        size = len(file.read(_MOST_SECRET).rstrip(b"\r\n"))
+    for algorithm in texts(table.get("algorithms")) or ["HS256"]:
+        if size < _LEAST.get(algorithm, 0):
+            expected = f"{_LEAST[algorithm]} or more, from a source of randomness"
+            yield Mistake((*path, "secret_file"), f"{size} bytes are too few for {algorithm}", expected)
 
 
 def _names(data: dict[str, Any], path: Path, value: Any) -> Iterator[Mistake]:
