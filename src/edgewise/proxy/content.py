@@ -184,6 +184,8 @@ class RequestContent:
     def _whole(self) -> bytes:
         whole = b"".join(self.pending)
         self.pending[:] = [whole]
+        if self._replay is not None:
+            self._replay[:] = [whole]  # nothing went out yet: the same bytes, held once
         return whole
 
     def ask(self) -> None:
