@@ -201,9 +201,9 @@ def test_what_a_filter_changes_comes_on_top(edgewise: EdgewiseProcess, app: App)
 def test_the_json_of_a_request_is_edited_and_framed_anew(edgewise: EdgewiseProcess, app: App) -> None:
     content = json.dumps({"admin": True, "name": "Ada", "meta": {"x": 1}}).encode()
     expected = {"name": "Ada", "meta": {"x": 1, "tags": ["a", "t"], "count": 2}, "from": "127.0.0.1"}
-    fields = ["Content-Type: application/json", "X-Tag: t"]
+    fields = ["Content-Type: application/json", "X-Tag: t", "Content-Digest: sha-256=:AAAA:"]
     ask(edgewise, post(content, "/json", "a", *fields))
-    assert json.loads(app.body) == expected
+    assert (json.loads(app.body), sent(app, "Content-Digest")) == (expected, None)
     head = "POST /json HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + "\r\n".join(fields) + "\r\n\r\n"
     ask(edgewise, head.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content))
     assert json.loads(app.body) == expected

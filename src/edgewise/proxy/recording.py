@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("edgewise.gateway")
 _OF_THE_CONNECTION = frozenset((
-    b"connection", b"content-length", b"date", b"keep-alive", b"trailer", b"transfer-encoding", b"upgrade",
+    b"cache-status", b"connection", b"content-length", b"date", b"keep-alive", b"trailer", b"transfer-encoding",
+    b"upgrade",
 ))  # fmt: skip
-"""Fields that are written anew when an answer is sent again."""
+"""Fields that are of one exchange alone, or written anew when an answer is sent again."""
 _LEFT = "client closed the connection; the answer was waited for"
 
 

@@ -35,6 +35,10 @@ _AS_IT_IS: Edits = (
     ("remove", b"if-range", b""),
 )
 """What a server is asked for whose answer is edited: the whole of it, not compressed."""
+_DIGESTS: Edits = tuple(
+    ("remove", name, b"") for name in (b"content-digest", b"content-md5", b"digest", b"repr-digest")
+)
+"""Fields of requests that would be wrong of edited content."""
 
 
 def request_transform(spec: Transform, building: Building) -> Policy | None:
@@ -48,6 +52,7 @@ def request_transform(spec: Transform, building: Building) -> Policy | None:
     if target is not None and target.of_head:
         route.rewrite, target = target.after(route.rewrite), None
     body = _body(changes.body, strict=True)
+    route.forward_edits += _DIGESTS if body is not None else ()
     if not lines and target is None and body is None:
         return None
     templates = [template for _, template in lines] + (target.templates if target is not None else [])
