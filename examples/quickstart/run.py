@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 EDGEWISE = str(Path(sys.executable).with_name("edgewise"))
 PORTS = (8080, 9900, 9001, 9002)
 """Proxy, admin and the two apps, as edgewise.toml has them."""
+KEY = "quickstart-0123456789"
+"""Of the consumer in edgewise.toml."""
 
 
 class Line(NamedTuple):
@@ -31,6 +33,8 @@ class Line(NamedTuple):
     command: str
     shows: str
     expected: str
+    refused: bool = False
+    """It shows how edgewise refuses a request."""
 
 
 def lines_to_try(proxy: int, admin: int, config: Path) -> list[Line]:
@@ -48,6 +52,12 @@ def lines_to_try(proxy: int, admin: int, config: Path) -> list[Line]:
         ),
         Line(f"{edgewise} explain -c {config} --cache {web}/kept", "what each worker keeps of it", "fresh for"),
         Line(f"{edgewise} purge -c {config} --tag quickstart", "have it forgotten", "purged"),
+        Line(f"curl -i {web}/api/headers", "a request without an API key", '"policy": "auth"', refused=True),
+        Line(
+            f"curl -i -H 'X-API-Key: {KEY}' {web}/api/headers",
+            "one with a key: the app is told who",
+            "x-consumer: demo",
+        ),
         Line(f"curl http://127.0.0.1:{admin}/healthz", "is edgewise well?", ""),
         Line(f"curl http://127.0.0.1:{admin}/metrics", "Prometheus metrics", "edgewise"),
         Line(f"{edgewise} status -c {config}", "upstreams, servers and their health", "shop"),
@@ -130,7 +140,7 @@ def check(lines: list[Line], proxy: int) -> int:
     for line in lines:
         command = shlex.split(line.command)
         if command[0] == "curl":
-            command[1:1] = ["-sS", "--fail", "--max-time", "20"]
+            command[1:1] = ["-sS", "--max-time", "20", *([] if line.refused else ["--fail"])]
         result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         good = result.returncode == 0 and line.expected in result.stdout
         failed += not good
