@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -61,17 +62,14 @@ def test_a_user_logs_in_works_and_logs_out(tmp_path: Path) -> None:
     pair = DevelopmentAuthority().issue(("localhost",))
     (tmp_path / "site.pem").write_bytes(pair.certificate)
     (tmp_path / "site-key.pem").write_bytes(pair.key)
-    origin, provider = Origin(app), OidcProvider(tmp_path)
-    provider.register("edge", site)
-    toml = TOML.replace("ISSUER", provider.issuer).replace("ORIGIN", origin.address)
-    edgewise = EdgewiseProcess(toml, tmp_path, ports=ports)
-    try:
-        with Chromium(tmp_path) as browser:
-            _journey(browser, site)
-    finally:
-        edgewise.stop()
-        provider.stop()
-        origin.stop()
+    with ExitStack() as stack:
+        origin, provider = Origin(app), OidcProvider(tmp_path)
+        stack.callback(origin.stop)
+        stack.callback(provider.stop)
+        provider.register("edge", site)
+        toml = TOML.replace("ISSUER", provider.issuer).replace("ORIGIN", origin.address)
+        stack.callback(EdgewiseProcess(toml, tmp_path, ports=ports).stop)
+        _journey(stack.enter_context(Chromium(tmp_path)), site)
 
 
 def _journey(browser: Chromium, site: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,8 @@ from support.origin import Origin, OriginConnection
 SECRET = "a secret + of : the client"
 CONNECTIONS = 12
 """So many that both workers answer some."""
+pytestmark = pytest.mark.timeout(120)  # three servers start first
+
 TOML = """
 [server]
 listen = ["127.0.0.1:$PORT"]
@@ -107,18 +110,18 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    origin = Origin(app)
-    provider = OidcProvider(tmp_path_factory.mktemp("provider"))
-    ports = (free_port(), free_port(), free_port())
-    url = f"http://127.0.0.1:{ports[0]}"
-    provider.register("edge staff", url, SECRET)
-    provider.register("edge-public", url, None, callback="/signed-in")
-    toml = TOML.replace("ORIGIN", origin.address).replace("ISSUER", provider.issuer).replace("SECRET", SECRET)
-    edgewise = EdgewiseProcess(toml, tmp_path_factory.mktemp("edgewise"), ports=ports)
-    yield Site(edgewise, provider)
-    edgewise.stop()
-    provider.stop()
-    origin.stop()
+    with ExitStack() as stack:
+        origin, provider = Origin(app), OidcProvider(tmp_path_factory.mktemp("provider"))
+        stack.callback(origin.stop)
+        stack.callback(provider.stop)
+        ports = (free_port(), free_port(), free_port())
+        url = f"http://127.0.0.1:{ports[0]}"
+        provider.register("edge staff", url, SECRET)
+        provider.register("edge-public", url, None, callback="/signed-in")
+        toml = TOML.replace("ORIGIN", origin.address).replace("ISSUER", provider.issuer).replace("SECRET", SECRET)
+        edgewise = EdgewiseProcess(toml, tmp_path_factory.mktemp("edgewise"), ports=ports)
+        stack.callback(edgewise.stop)
+        yield Site(edgewise, provider)
 
 
 def sent(page: Page) -> list[str]:

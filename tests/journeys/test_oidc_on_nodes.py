@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from support.oidc_browser import Browser, Page
 from support.oidc_process import OidcProvider
 from support.origin import Origin, OriginConnection
 from support.state_servers import ValkeyServer
+
+pytestmark = pytest.mark.timeout(120)  # three servers start first
 
 TOML = """
 [state]
@@ -41,7 +44,9 @@ def app(connection: OriginConnection) -> None:
 class Nodes:
     """Two nodes, and the provider that their users log in at."""
 
-    def __init__(self, directory: Path, valkey: ValkeyServer, origin: Origin, provider: OidcProvider) -> None:
+    def __init__(
+        self, directory: Path, valkey: ValkeyServer, origin: Origin, provider: OidcProvider, stack: ExitStack
+    ) -> None:
         self.provider = provider
         self.running: list[EdgewiseProcess] = []
         toml = TOML.replace("VALKEY", valkey.url).replace("ISSUER", provider.issuer).replace("ORIGIN", origin.address)
@@ -51,6 +56,7 @@ class Nodes:
             place = directory / f"node{number}"
             place.mkdir()
             self.running.append(EdgewiseProcess(toml, place, ports=own))
+            stack.callback(self.running[-1].stop)
         self.urls = [f"http://127.0.0.1:{node.port}/" for node in self.running]
 
     def logged_in(self, user: str) -> Browser:
@@ -74,15 +80,12 @@ class Nodes:
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     directory = tmp_path_factory.mktemp("nodes")
-    valkey, origin, provider = ValkeyServer(directory), Origin(app), OidcProvider(directory)
-    valkey.start()
-    made = Nodes(directory, valkey, origin, provider)
-    yield made
-    for node in made.running:
-        node.stop()
-    provider.stop()
-    origin.stop()
-    valkey.kill()
+    with ExitStack() as stack:
+        valkey, origin, provider = ValkeyServer(directory), Origin(app), OidcProvider(directory)
+        for end in (valkey.kill, origin.stop, provider.stop):
+            stack.callback(end)
+        valkey.start()
+        yield Nodes(directory, valkey, origin, provider, stack)
 
 
 def token(page: Page) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -14,8 +16,9 @@ from urllib.request import Request, urlopen
 from jwcrypto.jwk import JWK
 from jwcrypto.jwt import JWT
 
-from support.edgewise_process import free_port, wait_for_port
+from support.edgewise_process import free_port, wait_until
 
+_PATIENCE = 60.0
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
@@ -32,12 +35,19 @@ class OidcProvider:
                 [sys.executable, str(script), str(self.port), str(directory)], stdout=log, stderr=log
             )
         try:
-            assert wait_for_port(self.port, lambda: self.process.poll() is None), (
-                directory / "provider.log"
-            ).read_text()
+            wait_until(self._answers, "the provider answers", _PATIENCE)
         except AssertionError:
             self.stop()
+            print((directory / "provider.log").read_text())
             raise
+
+    def _answers(self) -> bool:
+        """Does it answer? It makes its tables first."""
+        assert self.process.poll() is None
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            return True
+        return False
 
     @property
     def issuer(self) -> str:
