@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import select
 import threading
 import time
@@ -163,6 +164,13 @@ class TestStatuses:
             client.close()
 
 
+def _waiting(edgewise: EdgewiseProcess) -> int:
+    """Return how many requests wait for a connection."""
+    found = re.search(rb"^edgewise_upstream_waiting_requests\{.*\} (\d+)$", edgewise.admin("/metrics"), re.M)
+    assert found is not None
+    return int(found[1])
+
+
 class TestQueue:
     def hold(self, connection: OriginConnection) -> None:
         """Answer each request when the test allows one more."""
@@ -182,8 +190,9 @@ class TestQueue:
         clients = [edgewise.client() for _ in range(5)]
         for number, client in enumerate(clients):
             client.send(get(f"/{number}") if number % 2 else post(b"content", f"/{number}"))
-            time.sleep(0.03)
-        assert self.seen == [b"/0"]
+            wait_until(
+                lambda number=number: self.seen == [b"/0"] and _waiting(edgewise) == number, "it is in its place"
+            )
         for client in clients:
             self.allowed.release()
             assert client.read().status == 200
