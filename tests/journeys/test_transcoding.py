@@ -175,6 +175,13 @@ def test_every_type_goes_to_the_server_and_back(site: Site) -> None:
     assert site.json(request("POST", "/v1/echo", json.dumps(value).encode())) == value
 
 
+def test_long_content_is_read_too(site: Site) -> None:
+    numbers = list(range(40_000))
+    sent = request("POST", "/v1/echo", json.dumps({"int32s": numbers}).encode(), host="lenient.test")
+    assert site.json(sent)["int32s"] == numbers
+    assert site.json(sent.replace(b"39999", b'"one"'), 400)["policy"] == "transcode"
+
+
 def test_the_answer_may_be_one_field_of_the_message(site: Site) -> None:
     assert site.json(get("/v1/shelves/1/titles?page_size=1")) == [{"name": "shelves/1/books/0"}]
     assert site.json(get("/v1/shelves/1/titles")) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from edgewise.proxy.lifecycle import Connection
 
 _POLICY = "transcode"
+_AT_ONCE = 65536
+"""Bytes of JSON that are read on the spot: a few milliseconds at most."""
+_threads = ThreadPoolExecutor(2, "transcode")
 _JSON = (b"Content-Type", b"application/json")
 _TYPES = {Kind.LINES: b"application/x-ndjson", Kind.EVENTS: b"text/event-stream"}
 _USUAL_TRAILERS = b"grpc-status: 0\r\n"
@@ -68,10 +72,12 @@ class Transcoding:
             call_plan = _call_plan(exchange, found, request)
             known = plan.transcoded = (transcoder, found, call_plan, plan.head, plan.revised)
         if exchange.body is None:
-            return _begin(exchange, transcoder, known[1], known[2], b"")
+            _begin(exchange, transcoder, known[1], known[2], known[1].messages(b""))
+            return None
         content = gathered(exchange, transcoder.most_request, _POLICY)
-        if isinstance(content, bytes):
-            return _begin(exchange, transcoder, known[1], known[2], content)
+        if isinstance(content, bytes) and len(content) <= _AT_ONCE:
+            _begin(exchange, transcoder, known[1], known[2], known[1].messages(content))
+            return None
         return _wait(exchange, transcoder, known[1], known[2], content)
 
 
@@ -87,14 +93,19 @@ def _sent_on(plan: Plan) -> RequestHead:
 
 
 async def _wait(
-    exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, content: Awaitable[bytes]
-) -> Outcome:
-    return _begin(exchange, transcoder, call, plan, await content)
+    exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, content: bytes | Awaitable[bytes]
+) -> None:
+    """Begin once the content is here; a long one is read in a thread, so that others need not wait for it."""
+    whole = content if isinstance(content, bytes) else await content
+    if len(whole) <= _AT_ONCE:
+        messages = call.messages(whole)
+    else:
+        messages = await exchange.client.engine.loop.run_in_executor(_threads, call.messages, whole)
+    _begin(exchange, transcoder, call, plan, messages)
 
 
-def _begin(exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, content: bytes) -> Denial | None:
-    """Put the call in the place of the request."""
-    messages = call.messages(content)
+def _begin(exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, messages: bytes) -> None:
+    """Put the call in the place of the request. Raises Refused."""
     request = plan.grpc
     assert request is not None
     made = TranscodedCall(exchange, request, transcoder, call)
@@ -106,7 +117,6 @@ def _begin(exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, c
     exchange.grpc = made
     exchange.plan = plan
     exchange.body = MadeContent(messages)
-    return None
 
 
 def _call_plan(exchange: Exchange, call: Call, request: RequestHead) -> Plan:
