@@ -3,8 +3,9 @@
     python tools/limit_experiment.py [--only one,two,nodes] [--rate 1000] [--offered 5000] [--seconds 10]
 
 one: one worker. two: two workers of one node. nodes: two nodes of one worker each, which share a NATS server, with 70%
-of the load at the first. Each run is warmed up for four seconds, in which the first burst is over and nodes find each
-other; then what is admitted is counted over `--seconds`. Exit status 1 where a run is more than 2% off the limit.
+of the load at the first; they are waited for until they share their counts. Each run is warmed up for four seconds, in
+which the first burst is over; then what is admitted is counted over `--seconds`. Exit status 1 where a run is more than
+2% off the limit.
 
 A machine that cannot offer the load is told apart: how many were answered is printed with each run.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from support.edgewise_process import EdgewiseProcess
+from support.edgewise_process import EdgewiseProcess, wait_until
 from support.state_servers import NatsServer
 
 TOML = """
@@ -138,6 +139,8 @@ def nodes(count: int, workers: int, rate: int, algorithm: str) -> Iterator[list[
             node = EdgewiseProcess(toml, directory / f"node{number}")
             stack.callback(node.stop)
             started.append(node)
+        if count > 1:
+            wait_until(lambda: all("counted together" in node.log for node in started), "the nodes share their counts")
         yield started
 
 

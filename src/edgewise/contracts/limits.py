@@ -62,7 +62,7 @@ class LimitMemory:
         """The same to write to: a cell in one instruction."""
         self.marks = memoryview(maps.rows).cast("Q")
         self.changed = maps.changed
-        """A byte a row: 1 where requests were admitted of which other nodes may have to be told."""
+        """A byte a row: 1 where requests came of which other nodes may have to be told, or admit some themselves."""
         self.held_sets = under_way // WAYS
         self.holders = memoryview(maps.holders).cast("Q")
         """Marks of the keys that have requests under way."""

@@ -107,10 +107,10 @@ class RateLimit:
         left = meter.take(self._memory, offset, mark, now, self._cost)
         if left is None:
             return self._look(exchange, meter, key)
-        if left < 0.0:
-            return self._refuse(exchange, meter, -left)
         if self._shared:
             self._memory.changed[offset // self._memory.row.size] = 1
+        if left < 0.0:
+            return self._refuse(exchange, meter, -left)
         if self._fields:
             exchange.answer_lines += self._lines(meter, int(left + _ROUNDING), offset, now)
         return None

@@ -161,7 +161,10 @@ class Sharing:
             raise failed
 
     def _due(self, *, everything: bool) -> list[Due]:
-        """Return what was admitted and not told yet; without `everything` only counts that matter soon."""
+        """Return what was admitted and not told yet; without `everything` only counts that matter soon.
+
+        Of keys whose requests were refused nothing is told, but what others admit is learned.
+        """
         memory, changed = self.memory, self.memory.changed
         due: list[Due] = []
         waiting: list[int] = []
@@ -171,8 +174,8 @@ class Sharing:
             row = memory.row.unpack_from(memory.rows, place * memory.row.size)
             meter = self._meters.get(row[1])
             amount = int(sum(row[ADMITTED:]) - row[TOLD])
-            if meter is not None and amount > 0:
-                if everything or amount >= meter.limit * _SHARE:
+            if meter is not None and amount >= 0:
+                if everything or not amount or amount >= meter.limit * _SHARE:
                     due.append((meter, place * memory.row.size, row[0], amount))
                 else:
                     waiting.append(place)
