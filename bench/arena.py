@@ -24,6 +24,8 @@ OPENSSL = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes "
     "-keyout key.pem -out cert.pem -days 2 -subj /CN=localhost"
 )
+API_KEY = "bench-0123456789abcdef0123456789abcdef"
+"""Of the consumer `shop`; lua/gateway.lua has it too."""
 BIG_SIZE = 8 * 1024 * 1024
 LARGE_SIZE = 1024 * 1024
 TEXT = json.dumps([{"id": n, "name": f"item {n}", "hash": hash(n * 1.5)} for n in range(400)]).encode()
@@ -66,6 +68,7 @@ class Arena:
             "cert": self.directory / "cert.pem",
             "key": self.directory / "key.pem",
             "pem": self.directory / "both.pem",
+            "api_key": API_KEY,
             "descriptors": self.directory / "shop.binpb",
             "body": BODY,
             "body_file": self.directory / "body.json",

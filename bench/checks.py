@@ -9,9 +9,9 @@ import ssl
 import time
 from typing import Any
 
-from bench.arena import BIG_SIZE, BODY, LARGE_SIZE, ORDER, TEXT, Arena
+from bench.arena import API_KEY, BIG_SIZE, BODY, LARGE_SIZE, ORDER, TEXT, Arena
 from bench.load import run
-from bench.peers import CACHES, TRANSCODERS, Running
+from bench.peers import CACHES, GATEWAYS, TRANSCODERS, Running
 from bench.processes import wait_until
 from bench.websocket import FrameReader, frame
 from bench.websocket_load import connect
@@ -42,11 +42,28 @@ def check(running: Running, arena: Arena) -> None:
         _check_fields(running, _echo(secure), _echo(secure))
     if running.peer.name in CACHES:
         _check_cache(running)
+    if running.peer.name in GATEWAYS:
+        _check_gateway(running)
     if running.peer.name in TRANSCODERS:
         _check_transcoding(running)
     _check_http2(running, arena)
     _check_websocket(running)
     _check_log(running)
+
+
+def _check_gateway(running: Running) -> None:
+    """Only who has a key passes, and a page of another origin may read the answer."""
+    plain = http.client.HTTPConnection("127.0.0.1", running.http_port, timeout=10)
+    origin = "https://shop.example.com"
+    found = []
+    with contextlib.closing(plain):
+        for key in ("", "other", API_KEY):
+            plain.request("GET", "/gateway/a", headers={"Host": "a.example", "X-API-Key": key, "Origin": origin})
+            response = plain.getresponse()
+            response.read()
+            found.append((response.status, response.getheader("Access-Control-Allow-Origin")))
+    _expect([status for status, _ in found] == [401, 401, 200], f"{running.name} lets in by keys: {found}")
+    _expect(found[2][1] == origin, f"{running.name} tells browsers nothing of CORS: {found}")
 
 
 def _check_transcoding(running: Running) -> None:

@@ -153,6 +153,9 @@ PEERS = {
 }
 
 
+GATEWAYS = ("edgewise", "edgewise-pure", "nginx", "envoy")
+"""Those that are set up to check keys, limit their use and speak CORS."""
+
 TRANSCODERS = ("edgewise", "edgewise-pure", "envoy")
 """Those that are set up to translate JSON to gRPC."""
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from bench.arena import Arena
+from bench.arena import API_KEY, Arena
 from bench.load import Load, h2load, run, wrk
-from bench.peers import CACHES, TRANSCODERS, Running
+from bench.peers import CACHES, GATEWAYS, TRANSCODERS, Running
 
 IDLE_CONNECTIONS = 10_000
 GIB = 1 << 30
@@ -188,6 +188,8 @@ def _connections(running: Running, count: int) -> Iterator[int]:
 
 
 MICROSECONDS, PER_GIB, BYTES = "CPU µs a request", "CPU s a GiB", "bytes a connection"
+_CALL = (f"X-API-Key: {API_KEY}", "Origin: https://shop.example.com")
+"""Fields of a call to an API by a page's script."""
 EDGE = ("edgewise", "edgewise-pure", "nginx", "haproxy", "envoy", "caddy")
 """Those that can answer with fixed content: Traefik has no such route without a plug-in."""
 
@@ -295,6 +297,22 @@ SCENARIOS = (
         peers=CACHES,
     ),
     Scenario("hit-large", "cached answer of 1 MiB", PER_GIB, _large_hits, peers=CACHES),
+    Scenario(
+        "gateway",
+        "API key, rate limit and CORS, same heads",
+        MICROSECONDS,
+        _requests(_wrk("/gateway/a", headers=_CALL)),
+        1.15,
+        peers=GATEWAYS,
+    ),
+    Scenario(
+        "gateway-unique",
+        "the same, unique heads",
+        MICROSECONDS,
+        _requests(_wrk("/gateway", "gateway")),
+        1.5,
+        peers=GATEWAYS,
+    ),
     Scenario("websocket", "WebSocket message, there and back", "CPU µs a message", _requests(_websockets)),
     Scenario(
         "flood",
