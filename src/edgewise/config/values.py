@@ -68,8 +68,6 @@ def parse_duration(value: object) -> float:
     return float(found[1]) * _DURATION_UNITS[found[2]]
 
 
-
-
 def parse_age(value: object) -> int:
     """Return seconds from "12h", "30d", "1y" (365 days) or a whole number of seconds >= 0. Raises BadValue."""
     seconds = -1
