@@ -27,6 +27,7 @@ from edgewise.protocols.grpc import (
 )
 from edgewise.protocols.http1_chunked import encode_chunk
 from edgewise.proxy import attempts, grpc, lifecycle
+from edgewise.proxy.content import RequestContent
 from edgewise.proxy.messages import error_answer
 from edgewise.proxy.plans import request_bytes, response_memo
 from edgewise.proxy.relay import Relay
@@ -116,7 +117,7 @@ def _begin(exchange: Exchange, transcoder: Transcoder, call: Call, plan: Plan, m
             raise Refused(Denial(error.status, _POLICY, error.detail)) from None
     exchange.grpc = made
     exchange.plan = plan
-    exchange.body = MadeContent(messages)
+    exchange.body = MadeContent(exchange, messages)
 
 
 def _call_plan(exchange: Exchange, call: Call, request: RequestHead) -> Plan:
@@ -142,34 +143,19 @@ def _call_plan(exchange: Exchange, call: Call, request: RequestHead) -> Plan:
     return plan
 
 
-class MadeContent:
+class MadeContent(RequestContent):
     """Content of a request that was made here: it is whole, and kept for a retry."""
 
-    __slots__ = ("_content", "upstream")
+    __slots__ = ()
 
-    complete: ClassVar[bool] = True
-    timed: ClassVar[bool] = True
-    trailers: ClassVar[bytes] = b""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.upstream: Connection | None = None
-
-    def attach(self, connection: Connection) -> bytes:
-        """Return the content, which goes out right behind the head."""
-        self.upstream = connection
-        return self._content
-
-    def ask(self) -> None:
-        """The client has sent all that there is."""
-
-    def rewind(self) -> bool:
-        """It can be sent again."""
-        self.upstream = None
-        return True
-
-    def flow(self) -> None:
-        """Nothing more is to come."""
+    def __init__(self, exchange: Exchange, content: bytes) -> None:
+        super().__init__(exchange, exchange.client, len(content))
+        exchange.client.deadline = FOREVER  # nothing more is expected of it
+        self.complete = True
+        self.buffering = False
+        self.pending.append(content)
+        self.pending_bytes = len(content)
+        self._replay = [content]
 
 
 class TranscodedCall(grpc.Call):
