@@ -107,8 +107,8 @@ class Cors:
         if self._any or origin in self._exact:
             return True
         for before, after in self._wildcards:
-            inner = origin[len(before) : -len(after)]
-            if origin.startswith(before) and origin.endswith(after) and _HOST.fullmatch(inner):
+            fits = origin.startswith(before) and origin.endswith(after) and len(origin) > len(before) + len(after)
+            if fits and _HOST.fullmatch(origin[len(before) : -len(after)]):
                 return True
         return False
 

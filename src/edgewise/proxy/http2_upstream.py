@@ -30,7 +30,6 @@ from edgewise.proxy.wire import FOREVER, REQUEST_READ
 
 if TYPE_CHECKING:
     from edgewise.contracts.endpoint import Endpoint, Upstream
-    from edgewise.proxy.content import RequestContent
     from edgewise.proxy.upstream import UpstreamConnection
 
 _MOST_STREAMS = 100
@@ -300,7 +299,7 @@ class UpstreamStream:
 
     # ---- the request -------------------------------------------------------------------------------------------------
 
-    def send_content(self, content: bytes, body: RequestContent) -> bool:
+    def send_content(self, content: bytes, body: Any) -> bool:
         """Send some of a request's content, and its end with the last of it; False: pause the client."""
         codec = self.connection.codec
         if body.complete and body.trailers:

@@ -7,7 +7,7 @@ returns, and whoever it waits for calls the next step.
 from __future__ import annotations
 
 from time import monotonic, time
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Answer, Plan, ResponsePlan
@@ -219,9 +219,10 @@ def origin(exchange: Exchange) -> str:
 
 def content_wanted(exchange: Exchange, connection: Connection) -> bytes:
     """A server is connected: let content flow, and tell a client that waits for 100 (Continue) to send it."""
-    body: RequestContent = exchange.body
+    body: Any = exchange.body  # the client's, or made here
     body.ask()
-    return body.attach(connection)
+    held: bytes = body.attach(connection)
+    return held
 
 
 def respond(exchange: Exchange, connection: Connection, head: bytes, rest: bytes) -> None:
