@@ -70,9 +70,9 @@ def test_json_is_read_back_to_the_same_message(name: str) -> None:
 @settings(deadline=None, max_examples=80)
 @given(any_message(NAMES[0]))
 def test_all_fields_are_printed_as_protobuf_prints_them(message: Any) -> None:
+    """Null stays null: protobuf has a number in its place then, against its own document."""
     codec = PRINTING.find(NAMES[0])
     assert codec is not None
-    message.ClearField("chosen_null")  # which protobuf has as a number then, against its own document
     told = oracle(
         message,
         preserving_proto_field_name=True,
@@ -80,7 +80,7 @@ def test_all_fields_are_printed_as_protobuf_prints_them(message: Any) -> None:
         use_integers_for_enums=True,
     )
     made = msgspec.json.decode(msgspec.json.encode(codec.json(message.SerializeToString())))
-    assert made == msgspec.json.decode(msgspec.json.encode(told))
+    assert made == msgspec.json.decode(msgspec.json.encode(told).replace(b'"chosen_null":0', b'"chosen_null":null'))
 
 
 @settings(deadline=None, max_examples=300)
