@@ -1,5 +1,6 @@
 # make run    quickstart: two example apps behind edgewise
-# make test   every test
+# make test   every test but the slowest
+# make test-gates   the slowest: nodes and engines that are killed or cut off
 # make lint   ruff, mypy --strict, import layers
 # make check  lint and the fast tests, under a minute: before each commit
 # make bench  edgewise against the peers found on this machine (bench/bench.mk)
@@ -16,7 +17,7 @@ COMPILED := build/compiled
 COMPILED_STAMP := $(COMPILED)/.built
 COMPILED_TESTS := $(addprefix tests/unit/,http protocols proxy balancer router telemetry) tests/twins tests/journeys
 
-.PHONY: run test lint check compiled test-compiled clean
+.PHONY: run test test-gates lint check compiled test-compiled clean
 
 run: $(STAMP)
 	$(BIN)/python examples/quickstart/run.py
@@ -32,7 +33,10 @@ define pytest-beside-others
 endef
 
 test: $(STAMP)
-	$(call pytest-beside-others)
+	$(call pytest-beside-others,,-m "not gate")
+
+test-gates: $(STAMP)
+	$(call pytest-beside-others,,-m gate)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edgewise.contracts.exchange import Exchange
 from edgewise.contracts.plan import Plan, Route
 from edgewise.gateway.authentication import Authentication
 from edgewise.gateway.bearer import BearerTokens, Places
@@ -83,13 +84,10 @@ class Signer:
         return signed + b"." + base64url(self.sign(signed))
 
 
-class Request:
-    """What the policy reads of an exchange: the plan; and where it says who asks."""
-
-    def __init__(self, token: bytes) -> None:
-        head = RequestHead(b"GET", b"/", b"/", None, 1, LINES, b"Authorization: Bearer %b\r\n" % token)
-        self.plan = Plan(Route("api", 0), head)
-        self.identity: Any = None
+def exchange(token: bytes) -> Exchange:
+    """Return an exchange of a request with a token."""
+    head = RequestHead(b"GET", b"/", b"/", None, 1, LINES, b"Authorization: Bearer %b\r\n" % token)
+    return Exchange(None, Plan(Route("api", 0), head), 0.0, "")
 
 
 def _raw(der: bytes) -> bytes:
@@ -113,7 +111,7 @@ def measure(algorithm: str) -> tuple[float, float, float, float]:
     """Return microseconds: library, unseen, seen, and seen by the verifier's memo alone."""
     signer = Signer(algorithm)
     tokens = [signer.token(number) for number in range(300)]
-    requests = [Request(token) for token in tokens]
+    requests = [exchange(token) for token in tokens]
     parts = [(token, *token.rpartition(b".")[::2]) for token in tokens]
     codes = [(signer.sign(signed), signed) for _, signed, _ in parts]
     unseen, seen = policy(signer, 0), policy(signer, 4096)

@@ -20,7 +20,7 @@ from edgewise.testing.state_suite import stop, take
 from support.cuttable_proxy import CuttableProxy
 from support.state_servers import SERVERS, NatsServer, StateServer, ValkeyServer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.gate, pytest.mark.timeout(300)]
 OVER_TCP: dict[str, Callable[[Path], NatsServer | ValkeyServer]] = {"nats": NatsServer, "redis": ValkeyServer}
 PATIENCE = 60.0
 """Seconds; a machine that does much else takes its time, above all to write to disk."""

@@ -15,7 +15,7 @@ from support.edgewise_process import COMMAND, EdgewiseProcess, wait_until
 from support.raw_http import RawClient, get
 from support.state_servers import NatsServer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.gate, pytest.mark.timeout(300)]
 KEY = "0123456789abcdef0123456789abcdef"
 OTHER_KEY = "f" * 32
 OWN = """[server]

@@ -15,7 +15,7 @@ from support.purging import Numbers, purge
 from support.restarts import Site
 from support.state_servers import NatsServer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.gate, pytest.mark.timeout(300)]
 TOML = """
 [server]
 listen = ["127.0.0.1:$PORT"]

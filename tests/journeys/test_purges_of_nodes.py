@@ -18,7 +18,7 @@ from support.purging import Everywhere, Numbers, purge
 from support.raw_http import get, post
 from support.state_servers import NatsServer, ValkeyServer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.gate, pytest.mark.timeout(300)]
 TOML = """
 [server]
 listen = ["127.0.0.1:$PORT"]

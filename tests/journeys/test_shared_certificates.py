@@ -19,7 +19,7 @@ from support.https_site import NAME, HttpsSite
 from support.pebble import Pebble, needs_pebble
 from support.state_servers import NatsServer, StateServer, ValkeyServer
 
-pytestmark = [needs_pebble, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.gate, needs_pebble, pytest.mark.timeout(240)]
 OTHER = "api.example.com"
 KEY = "a secret of thirty-two characters"
 TAKE_OVER = 60.0
