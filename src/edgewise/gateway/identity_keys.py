@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -15,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from edgewise.protocols.jose import base64url
+from edgewise.protocols.jwk import thumbprint
 
 _Private: TypeAlias = Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey
 _LEAST_RSA = 2048
@@ -28,10 +29,10 @@ class SigningKey:
         """Take a private key of PEM. Raises ValueError for what is none, or none that can be used."""
         self._key = _loaded(pem)
         self.algorithm, self._public = _described(self._key)
-        self.id = _base64url(hashlib.sha256(msgspec.json.encode(self._public, order="sorted")).digest())
+        self.id = thumbprint(self._public)
         """Thumbprint of the public key (RFC 7638), for `kid`."""
         head = {"alg": self.algorithm, "typ": "JWT", "kid": self.id}
-        self._head = _base64url(msgspec.json.encode(head)).encode()
+        self._head = base64url(msgspec.json.encode(head))
 
     @property
     def jwk(self) -> dict[str, str]:
@@ -40,8 +41,8 @@ class SigningKey:
 
     def sign(self, claims: bytes) -> bytes:
         """Return the JWT that says `claims`, which are JSON (RFC 7515 section 7.1)."""
-        signed = self._head + b"." + _base64url(claims).encode()
-        return signed + b"." + _base64url(self._signature(signed)).encode()
+        signed = self._head + b"." + base64url(claims)
+        return signed + b"." + base64url(self._signature(signed))
 
     def _signature(self, data: bytes) -> bytes:
         key = self._key
@@ -76,18 +77,14 @@ def _described(key: _Private) -> tuple[str, dict[str, str]]:
     """Return the algorithm, and what a public key must have as a JWK (RFC 7638 section 3.2)."""
     if isinstance(key, Ed25519PrivateKey):
         raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return "EdDSA", {"crv": "Ed25519", "kty": "OKP", "x": _base64url(raw)}
+        return "EdDSA", {"crv": "Ed25519", "kty": "OKP", "x": base64url(raw).decode()}
     if isinstance(key, RSAPrivateKey):
         rsa = key.public_key().public_numbers()
         return "RS256", {"e": _number(rsa.e), "kty": "RSA", "n": _number(rsa.n)}
     point = key.public_key().public_numbers()
-    x, y = (_base64url(value.to_bytes(32, "big")) for value in (point.x, point.y))
+    x, y = (base64url(value.to_bytes(32, "big")).decode() for value in (point.x, point.y))
     return "ES256", {"crv": "P-256", "kty": "EC", "x": x, "y": y}
 
 
 def _number(value: int) -> str:
-    return _base64url(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return base64url(value.to_bytes((value.bit_length() + 7) // 8, "big")).decode()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgewise.contracts.sealing import Sealer
+from edgewise.protocols.jose import base64url
 
 if TYPE_CHECKING:
     from edgewise.contracts.logins import Logins
@@ -46,7 +47,7 @@ class Attempt(msgspec.Struct, array_like=True, frozen=True):
     @property
     def challenge(self) -> str:
         """Return what the provider is told of the verifier (S256)."""
-        return _base64(hashlib.sha256(self.verifier.encode()).digest())
+        return base64url(hashlib.sha256(self.verifier.encode()).digest()).decode()
 
 
 _encode = msgspec.json.Encoder().encode
@@ -79,7 +80,7 @@ class Attempts:
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         attempt = Attempt(state, nonce, verifier, redirect_uri, back, now)
         name = self._name(state)
-        sealed = _base64(sealer.seal(_encode(attempt), f"{self._place} {name}"))
+        sealed = base64url(sealer.seal(_encode(attempt), f"{self._place} {name}")).decode()
         held = self._held(cookies)
         ages = {other: self._began(sealer, other, value) for other, value in held.items()}
         oldest = sorted(ages, key=lambda other: ages[other])[: max(0, len(ages) + 1 - _MOST)]
@@ -128,7 +129,3 @@ class Attempts:
             return None if plain is None else _decode(plain)
         except (binascii.Error, ValueError):
             return None
-
-
-def _base64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

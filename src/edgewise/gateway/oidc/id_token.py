@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgewise.gateway.claims import claim
+from edgewise.protocols.jose import base64url
 
 if TYPE_CHECKING:
     from edgewise.config.oidc import Oidc
@@ -106,7 +106,7 @@ def _is_time(value: Any) -> bool:
 def _half_hash(algorithm: str, access: str) -> str:
     """Return the left half of the access token's hash (Core section 3.1.3.6); Ed25519 goes with SHA-512."""
     digest = _HASHES.get(algorithm[-3:], hashlib.sha512)(access.encode()).digest()
-    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode()
+    return base64url(digest[: len(digest) // 2]).decode()
 
 
 # ---- claims ----------------------------------------------------------------------------------------------------------
